@@ -1,0 +1,109 @@
+"""Compare-and-swap of one ref, in process: the single step by which anything lands.
+
+The reference's lock file is taken first and its value is read again under that lock, so of two swaps that
+expect the same value one wins, whoever holds them: threads, processes or the git program (which honours the
+same lock, see git's lockfile API). Only one ref is ever moved at a time: neither libgit2 nor git's files
+backend makes a transaction over several refs all-or-nothing.
+"""
+
+import errno
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pygit2 import GitError
+from pygit2.transaction import ReferenceTransaction
+
+from merge.objects import Oid, Repository
+
+_FIRST_PAUSE = 0.001  # seconds; a lock is normally held for less than one millisecond
+_LONGEST_PAUSE = 0.05
+
+
+class SwapBusy(Exception):
+    """The lock of a ref stayed taken for the whole time allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """The ref held the expected value and now holds the new one (or is gone, if it was to be deleted)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The ref held something else, given here (`None`: it did not exist), and was left alone."""
+
+    actual: Oid | None
+
+
+def swap(repo: Repository, ref: str, expected: Oid | None, new: Oid, *, wait: float = 10.0) -> Swapped | Lost:
+    """Set `ref` to `new` if it holds `expected`; `None` means that it must not exist yet.
+
+    `wait` bounds the seconds spent waiting for the ref's lock. Raises SwapBusy when it runs out, ValueError
+    for a symbolic ref or if `new` is not in the repository (a transaction would accept any id).
+    """
+    if new not in repo:
+        raise ValueError(f"{new} is not in the repository: {ref} cannot point to it")
+    with _locked(repo, ref, wait) as transaction:
+        actual = _value(repo, ref)
+        if actual != expected:
+            return Lost(actual)
+        transaction.set_target(ref, new)
+    return Swapped()
+
+
+def delete(repo: Repository, ref: str, expected: Oid, *, wait: float = 10.0) -> Swapped | Lost:
+    """Delete `ref` if it holds `expected`. Errors as for `swap`."""
+    with _locked(repo, ref, wait) as transaction:
+        actual = _value(repo, ref)
+        if actual != expected:
+            return Lost(actual)
+        transaction.remove(ref)
+    return Swapped()
+
+
+@contextmanager
+def _locked(repo: Repository, ref: str, wait: float) -> Iterator[ReferenceTransaction]:
+    """Hold the lock of `ref`; what the block queued is committed when it ends normally."""
+    deadline = time.monotonic() + wait
+    pause = _FIRST_PAUSE
+    while True:
+        # A failed lock poisons nothing, but a transaction is cheap and a fresh one needs no such argument.
+        with repo.transaction() as transaction:
+            try:
+                transaction.lock_ref(ref)
+            except GitError as exc:
+                if not _is_contention(exc):
+                    raise
+                if time.monotonic() >= deadline:
+                    raise SwapBusy(
+                        f"{ref} is still locked after {wait:g} s ({exc}); if no git or otto process is"
+                        " running, remove that lock file"
+                    ) from exc
+            else:
+                yield transaction
+                return
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _is_contention(exc: GitError) -> bool:
+    """Tell a taken lock by libgit2's words for it, which gives it no type of its own.
+
+    It words the two moments differently in which it may notice: before and while it creates the lock file.
+    """
+    words = str(exc)
+    return "failed to lock file" in words or (
+        "failed to create locked file" in words and os.strerror(errno.EEXIST) in words
+    )
+
+
+def _value(repo: Repository, ref: str) -> Oid | None:
+    found = repo.references.get(ref)
+    if found is None:
+        return None
+    if not isinstance(found.target, Oid):
+        raise ValueError(f"{ref} is a symbolic ref")  # noqa: TRY004 - the value is wrong, not its type
+    return found.target

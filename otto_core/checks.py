@@ -1,0 +1,142 @@
+"""Checks on one exact tree, in a clean worktree of their own, one after another."""
+
+import asyncio
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import partial
+
+from planner.model import Command
+
+from merge.objects import Oid
+from otto_core import events as ev
+from otto_core.environment import digest
+from otto_core.gate import CheckStep, ExecutionGate, Place
+from otto_core.model import Verdict
+from otto_core.process import Ending, Exited, NotStarted, Stopped, Survived, TimedOut
+from otto_core.session import Session
+from otto_core.state import StoredPlan
+from otto_core.worktrees import Slot, borrow, reset
+
+
+class ChecksStopped(Exception):
+    """The driver is stopping; the check has no verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check of a stored plan, and on whose behalf it runs."""
+
+    step: CheckStep
+    command: Command
+    attempt: int | None = None
+
+    @property
+    def subject(self) -> str:
+        """A name for logs: the task, or the run's base or result."""
+        return f"{self.step.task.replace('/', '.')}.{self.attempt}" if self.step.task else "run"
+
+
+def checks_of_task(stored: StoredPlan, task: str, attempt: int) -> list[Check]:
+    """List what has to pass before the task's result lands: its own checks, then the run-wide ones."""
+    own = [
+        Check(CheckStep(stored.revision, stored.plan_id, "task", n, task), command, attempt)
+        for n, command in enumerate(stored.plan.task(task).verify)
+    ]
+    each = [
+        Check(CheckStep(stored.revision, stored.plan_id, "each", n, task), command, attempt)
+        for n, command in enumerate(stored.plan.verify.each)
+    ]
+    return own + each
+
+
+def final_checks(stored: StoredPlan) -> list[Check]:
+    """List the checks of the run's result."""
+    return [
+        Check(CheckStep(stored.revision, stored.plan_id, "final", n), command)
+        for n, command in enumerate(stored.plan.verify.final)
+    ]
+
+
+@dataclass(slots=True)
+class Checker:
+    """Runs checks serially in one borrowed worktree, which it keeps until it is closed."""
+
+    session: Session
+    gate: ExecutionGate
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _loan: AbstractContextManager[Slot] | None = None
+    _slot: Slot | None = None
+
+    async def judge(self, check: Check, commit: Oid, *, baseline: bool = False) -> Verdict:
+        """Run one check on the tree of a commit and journal its verdict.
+
+        Raises:
+            ChecksStopped: the driver is stopping.
+
+        """
+        async with self._turn:
+            slot = self._borrowed()
+            session = self.session
+            await session.in_thread(lambda: reset(slot, session.repository.reopen(), commit))
+            tree = str(session.repository.tree_of(commit))
+            place = self._place(slot, check, tree)
+            ending = await self.gate.execute(check.step, place)
+            verdict = _verdict(session, check, tree, place, ending)
+            session.append(
+                ev.Checked(task=check.step.task, attempt=check.attempt, baseline=baseline, verdict=verdict)
+            )
+            return verdict
+
+    def close(self) -> None:
+        """Give the worktree back."""
+        if self._loan is not None:
+            self._loan.__exit__(None, None, None)
+            self._loan = self._slot = None
+
+    def _borrowed(self) -> Slot:
+        if self._slot is None:
+            self._loan = borrow(self.session.worktrees, "check")
+            self._slot = self._loan.__enter__()
+        return self._slot
+
+    def _place(self, slot: Slot, check: Check, tree: str) -> Place:
+        logs = self.session.logs
+        logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+        step = check.step
+        name = f"{check.subject}.{step.scope}-{step.number + 1}.{tree[:8]}"
+        return Place(
+            cwd=slot.path,
+            env=self.session.environment(
+                TMPDIR=str(slot.temporary),
+                OTTO_RUN=self.session.run.id,
+                OTTO_WORKTREE=str(slot.path),
+                **({"OTTO_TASK": step.task} if step.task else {}),
+            ),
+            log=logs / f"{name}.log",
+            marker=f"{self.session.run.id}/{name}",
+        )
+
+
+def _verdict(session: Session, check: Check, tree: str, place: Place, ending: Ending) -> Verdict:
+    verdict = partial(
+        Verdict,
+        command=check.command.text,
+        scope=check.step.scope,
+        tree=tree,
+        digest=digest(check.command.text, session.environment(), session.run.plan.verify.timeout_s),
+        log=place.log.name,
+    )
+    match ending:
+        case Exited(code=code, duration_s=duration_s):
+            return verdict(
+                result="passed" if code == 0 else "failed", exit_code=code, duration_s=round(duration_s, 3)
+            )
+        case TimedOut(duration_s=duration_s):
+            return verdict(result="timeout", exit_code=None, duration_s=round(duration_s, 3))
+        case Survived(duration_s=duration_s):
+            return verdict(result="failed", exit_code=None, duration_s=round(duration_s, 3))
+        case NotStarted(message=message):
+            place.log.write_text(f"{message}\n")
+            return verdict(result="failed", exit_code=None, duration_s=0.0)
+        case Stopped():
+            raise ChecksStopped

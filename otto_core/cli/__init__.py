@@ -1,0 +1,1 @@
+"""The command line: the only place (beside the web) that prints. One verb, one file, one function."""

@@ -1,0 +1,49 @@
+"""`otto demo`: the bundled sample, from nothing to a landed history."""
+
+import shutil
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from otto_core.cli import live, output
+from otto_core.cli.build import run_plan
+from otto_core.compose import compose
+from otto_core.git import GitRepository, init_sample
+from otto_core.report import summary
+from otto_core.scheduler import EXIT_CODES
+from otto_core.session import run_ref
+
+SAMPLE = "shop"
+
+
+def sample() -> Path:
+    """Find the bundled sample: inside the installed package, or beside it in a checkout."""
+    inside = Path(str(files("otto_core"))) / "fixtures" / SAMPLE
+    return inside if inside.is_dir() else Path(str(files("otto_core"))).parent / "fixtures" / SAMPLE
+
+
+@click.command()
+@click.option(
+    "--dir", "place", type=click.Path(path_type=Path), help="Where to put the sample (must not exist)."
+)
+@click.pass_context
+def demo(context: click.Context, *, place: Path | None) -> None:
+    """Run the bundled sample: no network, no keys, a repository of its own."""
+    home = place or Path(tempfile.mkdtemp(prefix="otto-demo-")) / SAMPLE
+    shutil.copytree(sample(), home, ignore=shutil.ignore_patterns("__pycache__"))
+    init_sample(home, "A small shop")
+    repository = GitRepository.discover(home)
+    output.line(f"A small shop, in a repository of its own: {home}")
+    output.line(f"$ cd {home} && otto build --plan plan.yaml")
+    composed = compose(repository, home / "plan.yaml")
+    run = run_plan(repository, composed, observe=live.choose())
+    output.lines(summary(run))
+    output.line("")
+    output.line(f"$ git log --first-parent --format='%h %s' {run.branch}")
+    for commit in repository.first_parents(run_ref(run.id, "tip")):
+        output.line(f"{str(commit.id)[:7]} {commit.subject}")
+    output.line("")
+    output.line(f"Look around: cd {home} && otto status, otto graph, otto show TASK, otto log")
+    context.exit(EXIT_CODES[run.outcome])

@@ -1,0 +1,154 @@
+"""The only helpers that print. What they are given is made safe for a terminal; what they add is never data.
+
+Standard output carries the answer, standard error everything else. A verb prints its answer last, so that a
+failure leaves standard output to the one JSON document that tells of it.
+"""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Final, TextIO
+
+import click
+
+from otto_core.model import Outcome, TaskStatus
+
+_SELECT_GRAPHIC_RENDITION: Final = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+@dataclass(frozen=True, slots=True)
+class Styled:
+    """Text with a colour of the terminal's palette, for the parts of a line that carry meaning."""
+
+    text: str
+    colour: str | None = None
+    bold: bool = False
+    dim: bool = False
+
+    def padded(self, width: int) -> "Styled":
+        """Fill up with spaces to a width in characters."""
+        return replace(self, text=self.text.ljust(width))
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How a state looks: a symbol of one column and a colour."""
+
+    symbol: str
+    colour: str
+
+
+MARKS: Mapping[TaskStatus, Mark] = {
+    TaskStatus.PENDING: Mark("·", "bright_black"),
+    TaskStatus.RUNNING: Mark("●", "cyan"),
+    TaskStatus.PRODUCED: Mark("◇", "blue"),
+    TaskStatus.LANDING: Mark("◆", "blue"),
+    TaskStatus.LANDED: Mark("✓", "green"),
+    TaskStatus.UNCHANGED: Mark("=", "green"),
+    TaskStatus.HELD: Mark("!", "yellow"),
+    TaskStatus.FAILED: Mark("✗", "red"),
+}
+
+OUTCOME_COLOURS: Mapping[Outcome, str] = {
+    Outcome.RUNNING: "cyan",
+    Outcome.LANDED: "green",
+    Outcome.PARTIAL: "yellow",
+    Outcome.FAILED: "red",
+    Outcome.REGRESSION: "red",
+    Outcome.BUDGET: "yellow",
+    Outcome.INTERRUPTED: "yellow",
+}
+
+
+def symbol(status: TaskStatus) -> Styled:
+    """Give the symbol of a state in its colour."""
+    mark = MARKS[status]
+    return Styled(mark.symbol, mark.colour)
+
+
+def safe(text: str) -> str:
+    r"""Give text that cannot steer a terminal: what is not printable is written `\xNN`, a line end `\n`.
+
+    Unlike in `merge.paths.show`, a backslash stands for itself: a message may hold paths already shown.
+    """
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def safe_log(text: str) -> str:
+    r"""Give a piece of a log for a terminal: line ends and tabs stay, colours go, other control is `\xNN`."""
+    plain = _SELECT_GRAPHIC_RENDITION.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in plain)
+
+
+def line(*parts: str | Styled, err: bool = False) -> None:
+    """Print one line, to standard error if `err`."""
+    stream = sys.stderr if err else sys.stdout
+    click.echo("".join(map(_rendered, parts)).rstrip(" "), file=stream, color=colourful(stream))
+
+
+def lines(texts: Iterable[str]) -> None:
+    """Print lines to standard output."""
+    for text in texts:
+        line(text)
+
+
+def table(rows: Iterable[tuple[str | Styled, ...]], *, indent: str = "") -> None:
+    """Print rows of as many cells each, their columns aligned, two spaces apart."""
+    cells = [[_safe_cell(cell) for cell in row] for row in rows]
+    widths = [max(len(cell.text) for cell in column) for column in zip(*cells, strict=True)]
+    for row in cells:
+        *padded, end = (cell.padded(width) for cell, width in zip(row, [*widths[:-1], 0], strict=True))
+        line(indent, *(part for cell in padded for part in (cell, "  ")), end)
+
+
+def json_document(document: object) -> None:
+    r"""Print the one JSON document of a command: ASCII, a byte that is not UTF-8 as `\udcXX`."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=True))
+
+
+def json_line(document: object) -> None:
+    """Print one line of JSON Lines."""
+    click.echo(json.dumps(document, separators=(",", ":"), ensure_ascii=True))
+
+
+def text(piece: str) -> None:
+    """Print text that `safe_log` has gone over, without a line end of its own."""
+    click.echo(piece, nl=False, color=False)
+
+
+def raw(data: bytes) -> None:
+    """Write bytes to standard output as they are, after the text printed so far."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+
+
+def on_terminal() -> bool:
+    """Tell whether standard output is a terminal, which acts on control characters."""
+    return sys.stdout.isatty()
+
+
+def colourful(stream: TextIO) -> bool:
+    """Tell whether a stream takes colours: a terminal that is not dumb, and no `NO_COLOR` (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _safe_cell(cell: str | Styled) -> Styled:
+    if isinstance(cell, str):
+        return Styled(safe(cell))
+    return replace(cell, text=safe(cell.text))
+
+
+def _rendered(part: str | Styled) -> str:
+    if isinstance(part, str):
+        return safe(part)
+    return click.style(safe(part.text), fg=part.colour, bold=part.bold or None, dim=part.dim or None)
+
+
+def _escaped(char: str) -> str:
+    if char == "\n":
+        return "\\n"
+    by_unit = char.encode("utf-8", "surrogateescape") if "\udc80" <= char <= "\udcff" else None
+    return "".join(f"\\x{unit:02x}" for unit in by_unit or char.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,79 @@
+"""`otto plan`: check a plan and print it, its id and every violation."""
+
+import json
+from pathlib import Path
+
+import click
+from planner.canonical import plan_id
+from planner.model import Task
+
+from otto_core.cli import output
+from otto_core.compose import Composed, compose
+from otto_core.errors import UsageError
+from otto_core.git import GitRepository
+
+
+@click.command()
+@click.argument("intent", required=False)
+@click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="The plan file (YAML or JSON).")
+@click.option("--base", help="Check against this revision (default: the plan's `base`, else HEAD).")
+@click.option(
+    "-o", "--output", "target", type=click.Path(path_type=Path), help="Write the compiled plan here, as JSON."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def plan(
+    *, intent: str | None, plan_file: Path | None, base: str | None, target: Path | None, as_json: bool
+) -> None:
+    """Check a plan; nothing is executed and the repository is left alone."""
+    if plan_file is None:
+        raise UsageError(
+            "a plan file is needed"
+            if intent is None
+            else "planning from an intent is not part of this version",
+            hint="otto plan --plan FILE",
+        )
+    composed = compose(GitRepository.discover(Path.cwd()), plan_file, base=base)
+    if target is not None:
+        target.write_text(json.dumps(composed.plan.model_dump(mode="json"), indent=2) + "\n")
+    show_plan(composed, as_json=as_json)
+
+
+def show_plan(composed: Composed, *, as_json: bool) -> None:
+    """Print a compiled plan: its tasks by generation, and what a run would do."""
+    compiled = composed.plan
+    if as_json:
+        output.json_document(
+            {
+                "plan": {"id": plan_id(compiled)} | compiled.model_dump(mode="json"),
+                "warnings": [
+                    {"file": w.file, "line": w.line, "message": w.message} for w in composed.warnings
+                ],
+            }
+        )
+        return
+    count = f"{len(compiled.tasks)} task{'s' if len(compiled.tasks) != 1 else ''}"
+    title = compiled.intent or "Plan"
+    output.line(f"{title}: {count} on {compiled.base[:12]}, {composed.settings.concurrency} at once")
+    for generation in sorted({task.generation for task in compiled.tasks}):
+        output.line(f"  generation {generation + 1}")
+        for task in compiled.tasks:
+            if task.generation == generation:
+                output.line(f"    {_described(task)}")
+    checks = [command.text for command in compiled.verify.each]
+    output.line(f"  before every landing: {'; '.join(checks) or 'no run-wide check'}")
+    for warning in composed.warnings:
+        output.line(f"warning: {warning.file}:{warning.line}: {warning.message}")
+    output.line(f"plan {plan_id(compiled)}")
+
+
+def _described(task: Task) -> str:
+    parts = [
+        task.id,
+        *(["(foundation)"] if task.role == "foundation" else []),
+        "owns " + ", ".join(task.owns),
+    ]
+    if task.extends:
+        parts.append("extends " + ", ".join(task.extends))
+    if task.depends_on:
+        parts.append("after " + ", ".join(task.depends_on))
+    return "  ".join(parts)

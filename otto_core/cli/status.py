@@ -1,0 +1,78 @@
+"""`otto status`: where a run stands, task by task, with every reason and its hint."""
+
+import click
+
+from otto_core.cli import output, select
+from otto_core.cli.output import OUTCOME_COLOURS, Styled, symbol
+from otto_core.freshness import record_shown
+from otto_core.git import GitRepository
+from otto_core.model import Outcome, TaskStatus
+from otto_core.report import SHORT, document, format_elapsed, last_telemetry, summary, waits_for
+from otto_core.session import run_ref
+from otto_core.state import Run
+
+
+@click.command()
+@click.argument("run_name", metavar="[RUN]", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def status(*, run_name: str | None, as_json: bool) -> None:
+    """Say where a run stands, and why. RUN is a unique prefix; the newest run is the default."""
+    with select.opened() as (repository, journal):
+        run = record_shown(repository, journal, select.run(journal, run_name))
+        warnings = differences(repository, run)
+    if as_json:
+        output.json_document(document(run))
+        return
+    output.line(Styled(run.start.intent or run.id, bold=True))
+    output.table((_row(run, task.id) for task in run.plan.tasks), indent="  ")
+    told, *rest = summary(run)
+    output.line(Styled(told, OUTCOME_COLOURS[run.outcome]))
+    output.lines(rest)
+    for warning in warnings:
+        output.line(Styled("warning:", "yellow"), f" {warning}", err=True)
+
+
+def differences(repository: GitRepository, run: Run) -> list[str]:
+    """Compare what the journal says with what Git has (S1); each difference in words."""
+    found = []
+    tip_ref = run_ref(run.id, "tip")
+    tip = repository.ref(tip_ref)
+    if tip is None:
+        found.append(f"{tip_ref} is gone; the journal's last tip is {run.tip[:SHORT]}")
+    elif str(tip) != run.tip and run.outcome is not Outcome.RUNNING:
+        found.append(f"{tip_ref} is at {str(tip)[:SHORT]}, the journal says {run.tip[:SHORT]}")
+    if run.published is not None:
+        at = repository.ref(f"refs/heads/{run.branch}")
+        if str(at) != run.published.commit:
+            where = f"at {str(at)[:SHORT]}" if at else "gone"
+            found.append(
+                f"branch {run.branch} is {where}, it was published at {run.published.commit[:SHORT]}"
+            )
+    return found
+
+
+def _row(run: Run, name: str) -> tuple[str | Styled, ...]:
+    task, spec = run.tasks[name], run.spec(name)
+    telemetry = last_telemetry(task)
+    tried = f"{len(task.attempts)} of {spec.max_attempts} attempts" if task.attempts else ""
+    return (
+        symbol(task.status),
+        name,
+        Styled(task.status.value, output.MARKS[task.status].colour),
+        tried,
+        format_elapsed(telemetry.duration_s) if telemetry else "",
+        Styled(_remark(run, name), dim=True),
+    )
+
+
+def _remark(run: Run, name: str) -> str:
+    """Say what is worth knowing of a task beside its state."""
+    task = run.tasks[name]
+    waiting = waits_for(run, name)
+    if task.commit:
+        return f"{task.commit[:SHORT]} {run.spec(name).title}"
+    if task.status is TaskStatus.PENDING and task.reason:
+        return f"to be tried again: {task.reason.kind}"
+    if waiting:
+        return f"waits for {waiting}"
+    return task.reason.kind.value if task.reason else run.spec(name).title

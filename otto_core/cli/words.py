@@ -1,0 +1,129 @@
+"""An event in one sentence for a person: the same in the live view, the journal and a task's history."""
+
+from otto_core import events as ev
+from otto_core.model import Telemetry
+from otto_core.report import SHORT, format_elapsed
+from otto_core.state import Run
+from planner.durations import format_duration
+
+
+def introduction(run: Run) -> tuple[str, ...]:
+    """Say what a run is about to do, and what with (P12)."""
+    settings, checks = run.start.settings, [command.text for command in run.plan.verify.each]
+    budget = "none" if settings.wall_s is None else format_duration(settings.wall_s)
+    tasks = "1 task" if len(run.tasks) == 1 else f"{len(run.tasks)} tasks"
+    agents = ", ".join(sorted({task.agent for task in run.plan.tasks}))
+    return (
+        f"{run.id}: {tasks} on base {run.start.base[:SHORT]}, {settings.concurrency} at once",
+        f"  agent {agents}; locks {settings.locks}; sandbox {settings.sandbox}; wall budget {budget}",
+        f"  checks before every landing: {'; '.join(checks) or 'none for the whole run'}",
+        f"  results land on branch {run.branch}; your checkout is left alone",
+    )
+
+
+def subject(event: ev.Event) -> str:
+    """Name what an event is about: a task, or the run."""
+    name = event.task if isinstance(event, ev.TaskEvent | ev.Checked) else None
+    return name or "run"
+
+
+def sentence(event: ev.Event, run: Run) -> str:
+    """Say what happened, without its subject; `run` is any state of the run that knows the plan."""
+    if isinstance(event, ev.AttemptStarted | ev.AttemptEnd):
+        return _of_attempt(event, run)
+    if isinstance(event, ev.LandingEvent | ev.TaskFailed):
+        return _of_landing(event)
+    return _of_run(event, run)
+
+
+def _of_attempt(event: ev.AttemptStarted | ev.AttemptEnd, run: Run) -> str:
+    match event:
+        case ev.AttemptStarted():
+            limit = run.spec(event.task).max_attempts
+            return f"attempt {event.attempt} of {limit} starts from {event.base[:SHORT]}"
+        case ev.AttemptProduced(changed=changed):
+            files = "1 file" if changed == 1 else f"{changed} files"
+            return f"attempt {event.attempt} is done{_took(event.telemetry)}: {files} changed"
+        case ev.AttemptUnchanged():
+            return f"attempt {event.attempt} is done{_took(event.telemetry)}: no change, as it may"
+        case ev.AttemptFailed():
+            refused = f"attempt {event.attempt} failed{_took(event.telemetry)}"
+            return f"{refused} ({event.reason.kind}): {event.reason.message}{_then(event.then)}"
+        case ev.AttemptInterrupted():
+            return f"attempt {event.attempt} was interrupted and does not count"
+
+
+def _of_landing(event: ev.LandingEvent | ev.TaskFailed) -> str:
+    match event:
+        case ev.LandingStarted():
+            note = f" ({event.note})" if event.note else ""
+            return f"lands on {event.expected_tip[:SHORT]} by strategy {event.strategy}{note}"
+        case ev.LandingApplied():
+            return f"landed as {event.commit[:SHORT]}"
+        case ev.LandingLost():
+            return "the branch moved first; the landing is prepared again"
+        case ev.LandingRejected():
+            return f"refused ({event.reason.kind}): {event.reason.message}{_then(event.then)}"
+        case ev.TaskFailed():
+            return f"failed for good ({event.reason.kind}): {event.reason.message}"
+
+
+def _of_run(event: ev.RunEvent, run: Run) -> str:
+    match event:
+        case ev.RunStarted():
+            return f"starts on {event.base[:SHORT]}, driven by {event.driver}: {event.intent}"
+        case ev.PlanStored():
+            tasks = len(event.plan.tasks)
+            counted = "1 task" if tasks == 1 else f"{tasks} tasks"
+            return f"plan {event.plan_id[:SHORT]} is revision {event.revision}: {counted}"
+        case ev.Checked():
+            return _judged(event, run)
+        case ev.BranchPublished():
+            return f"branch {event.branch} is at {event.commit[:SHORT]}"
+        case ev.BranchWithheld():
+            return f"branch {event.branch} was left alone: {event.why}"
+        case ev.FinalChecked(regressed=regressed):
+            return _of_final(regressed)
+        case ev.RunPaused():
+            return f"paused ({event.outcome}): {event.message}"
+        case ev.RunFinished():
+            return f"finished: {event.outcome}"
+        case ev.Shown():
+            target = (
+                f"{event.target.removeprefix('refs/heads/') or 'no branch'} at {_short(event.target_commit)}"
+            )
+            return f"shown: {target}, result at {_short(event.commit)}"
+
+
+def _judged(event: ev.Checked, run: Run) -> str:
+    verdict = event.verdict
+    tree = f"{'the base' if event.baseline else 'the merged tree'} {verdict.tree[:SHORT]}"
+    took = format_elapsed(verdict.duration_s)
+    match verdict.result:
+        case "passed":
+            how = f"passes on {tree} in {took}"
+        case "failed":
+            code = "could not be executed" if verdict.exit_code is None else f"exit {verdict.exit_code}"
+            how = f"fails on {tree} in {took} ({code})"
+        case "timeout":
+            limit = format_duration(run.start.settings.verify_timeout_s)
+            how = f"does not end on {tree}: `verify.timeout` of {limit} fired"
+    return f"check {how}: {verdict.command}"
+
+
+def _of_final(regressed: tuple[str, ...]) -> str:
+    if regressed:
+        return f"the result fails what the base passes: {'; '.join(regressed)}"
+    return "the result passes every final check that the base passes"
+
+
+def _took(telemetry: Telemetry) -> str:
+    return f" after {format_elapsed(telemetry.duration_s)}"
+
+
+def _then(then: ev.Then) -> str:
+    return "; it will be tried again" if then == "retry" else "; it will not be tried again"
+
+
+def _short(commit: str | None) -> str:
+    return commit[:SHORT] if commit else "no commit"

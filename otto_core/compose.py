@@ -1,0 +1,126 @@
+"""From a plan file and a repository to a compiled plan and settings. Writes nothing."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from planner.compile import Compiled, Defaults, Rejected, compile_plan
+from planner.model import Plan
+from planner.source import Source, load
+from planner.violations import Violation
+
+from merge.objects import Oid
+from merge.trees import entry
+from otto_core import events as ev
+from otto_core.config import FILE_NAME, Settings, read_settings
+from otto_core.errors import Finding, PlanRejected, UsageError
+from otto_core.git import GitRepository
+from otto_core.snapshot import require_filters
+
+_SLUG_LENGTH = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Composed:
+    """All that a run is started from."""
+
+    plan: Plan
+    settings: Settings
+    warnings: tuple[Finding, ...]
+
+
+def compose(
+    repository: GitRepository,
+    plan_file: Path,
+    *,
+    base: str | None = None,
+    overrides: Mapping[str, object] | None = None,
+) -> Composed:
+    """Read, resolve and compile. `base` goes before the plan's own; `overrides` are top-level settings.
+
+    Raises:
+        UsageError: the plan file or the configuration cannot be read.
+        PlanRejected: the plan breaks rules; all of them are listed.
+        RepositoryUnusable: the base names no commit, or needs a filter that is missing.
+
+    """
+    source = _read_plan(plan_file)
+    named = source.data.get("base")
+    commit = repository.resolve(base or (named if isinstance(named, str) else "HEAD"))
+    settings = settings_at(repository, commit).model_copy(update=dict(overrides or {}))
+    require_filters(repository, commit)
+    match compile_plan(source, base=str(commit), defaults=_defaults(settings)):
+        case Rejected(violations):
+            raise _rejected(plan_file, violations)
+        case Compiled(plan, warnings):
+            return Composed(plan, settings, tuple(map(_finding, warnings)))
+
+
+def settings_at(repository: GitRepository, commit: Oid) -> Settings:
+    """Read `otto.yaml` of a commit; where it has none, that of the checkout if there is one."""
+    found = entry(repository.repo, repository.tree_of(commit), FILE_NAME.encode())
+    if found is not None:
+        return read_settings(repository.blob(found.oid), file=FILE_NAME)
+    beside = repository.workdir / FILE_NAME if repository.workdir else None
+    content = beside.read_bytes() if beside and beside.is_file() else None
+    return read_settings(content, file=FILE_NAME)
+
+
+def run_settings(settings: Settings, plan: Plan, *, keep_worktrees: bool) -> ev.RunSettings:
+    """Fix what a run runs with."""
+    return ev.RunSettings(
+        concurrency=settings.concurrency,
+        wall_s=settings.budget.wall,
+        grace_s=settings.defaults.grace,
+        max_file_bytes=int(settings.defaults.max_file_mb * 1_000_000),
+        verify_timeout_s=plan.verify.timeout_s,
+        locks="unlocked",
+        sandbox="subreaper",
+        keep_worktrees=keep_worktrees,
+    )
+
+
+def slug_of(intent: str) -> str:
+    """Make a branch name's last part from the intent."""
+    words = re.sub(r"[^a-z0-9]+", "-", intent.lower()).strip("-")
+    return words[:_SLUG_LENGTH].rstrip("-") or "build"
+
+
+def _read_plan(plan_file: Path) -> Source:
+    try:
+        content = plan_file.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"the plan file {plan_file} cannot be read: {error.strerror}", hint="otto build --plan FILE"
+        ) from error
+    source = load(content, str(plan_file))
+    if isinstance(source, Source):
+        return source
+    raise _rejected(plan_file, source)
+
+
+def _rejected(plan_file: Path, violations: tuple[Violation, ...]) -> PlanRejected:
+    count = "1 fault" if len(violations) == 1 else f"{len(violations)} faults"
+    return PlanRejected(
+        f"the plan {plan_file} has {count}",
+        hint=f"mend them, then: otto plan --plan {plan_file}",
+        findings=tuple(map(_finding, violations)),
+    )
+
+
+def _finding(violation: Violation) -> Finding:
+    return Finding(violation.file, violation.line, violation.message, violation.hint)
+
+
+def _defaults(settings: Settings) -> Defaults:
+    verify = settings.verify
+    return Defaults(
+        agent=settings.agent,
+        timeout_s=settings.defaults.timeout,
+        max_attempts=settings.defaults.max_attempts,
+        each=verify.each,
+        final=verify.final,
+        baseline=verify.baseline,
+        verify_timeout_s=verify.timeout,
+    )

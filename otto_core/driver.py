@@ -1,0 +1,211 @@
+"""One run from plan to report: ask `decide`, do what it names, journal what happened, ask again.
+
+The loop holds no policy. It remembers only which of the named actions it has begun, so that none is begun
+twice. Ctrl-C, SIGTERM, SIGHUP and an exhausted budget end in the same way: nothing new begins, what
+executes is ended gently, tasks keep their states.
+"""
+
+import asyncio
+import secrets
+import signal
+from base64 import b32encode
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+
+from planner.canonical import plan_id
+from planner.model import Plan
+
+from merge.objects import Oid
+from merge.swap import swap
+from otto_core import events as ev
+from otto_core.attempts import attempt
+from otto_core.checks import Checker, ChecksStopped, final_checks
+from otto_core.contracts import versions
+from otto_core.errors import RepositoryUnusable
+from otto_core.gate import ExecutionGate
+from otto_core.git import GitRepository
+from otto_core.journal import Appended, Journal
+from otto_core.landing import Lander
+from otto_core.model import Outcome
+from otto_core.publish import free_branch
+from otto_core.runlock import driver_name
+from otto_core.scheduler import (
+    Action,
+    CheckFinally,
+    Finish,
+    Land,
+    Pause,
+    Settle,
+    StartAttempt,
+    decide,
+    wakes_at,
+)
+from otto_core.session import Session, pin, run_ref
+from otto_core.state import Run
+
+_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def new_run_id(now: datetime, taken: Sequence[str]) -> str:
+    """Make a run's name: `r-<utc date>-<4 base32 characters>`."""
+    while True:
+        name = f"r-{now.astimezone(UTC):%Y%m%d}-{b32encode(secrets.token_bytes(3)).decode().lower()[:4]}"
+        if name not in taken:
+            return name
+
+
+def create_run(
+    repository: GitRepository,
+    journal: Journal,
+    plan: Plan,
+    settings: ev.RunSettings,
+    *,
+    run_id: str,
+    prefix: str,
+    slug: str,
+) -> Run:
+    """Pin the base, set the tip to it, and journal the run with its plan as revision 1.
+
+    Raises:
+        RepositoryUnusable: refs or journal cannot be written, or no result branch is possible.
+
+    """
+    base = Oid(hex=plan.base)
+    branch = free_branch(repository, prefix, slug)
+    pin(repository, run_ref(run_id, "base"), base)
+    swap(repository.repo, run_ref(run_id, "tip"), None, base)
+    started = ev.RunStarted(
+        intent=plan.intent,
+        slug=slug,
+        base=plan.base,
+        branch=branch,
+        settings=settings,
+        driver=driver_name(),
+        contracts=versions(repository, plan.contracts, repository.tree_of(base)),
+        elapsed_s=0.0,
+    )
+    stored = ev.PlanStored(revision=1, plan_id=plan_id(plan), plan=plan)
+    match journal.append(Run(run_id), [started, stored]):
+        case Appended(run):
+            return run
+        case _:
+            raise RepositoryUnusable(f"a run {run_id} exists already", hint="build again")
+
+
+class Driver:
+    """Drives one session to a pause or to its end."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._gate = ExecutionGate(lambda: session.run, session.stop)
+        self._checker = Checker(session, self._gate)
+        self._lander = Lander(session, self._checker)
+        self._under_way: dict[Action, asyncio.Task[None]] = {}
+
+    async def drive(self) -> Run:
+        """Run until the run is over or paused; gives its last state."""
+        with _signals(self._interrupt):
+            try:
+                while self._session.run.outcome is Outcome.RUNNING:
+                    if not await self._step():
+                        await self._wait()
+            except BaseException:
+                await self._wind_down()
+                raise
+            finally:
+                self._checker.close()
+                self._session.blocking.shutdown()
+        return self._session.run
+
+    async def _step(self) -> bool:
+        """Begin what may begin; True if the state has changed meanwhile."""
+        session = self._session
+        before = session.run
+        if session.stop.is_set():
+            await self._pause(Pause(Outcome.INTERRUPTED, "interrupted"))
+            return True
+        for action in decide(session.run, session.elapsed_s):
+            match action:
+                case Settle(task, reason):
+                    session.append(ev.TaskFailed(task=task, reason=reason))
+                case Finish(outcome):
+                    session.append(ev.RunFinished(outcome=outcome))
+                case Pause():
+                    await self._pause(action)
+                case _ if action not in self._under_way:
+                    self._under_way[action] = asyncio.create_task(self._begin(action))
+        return session.run is not before
+
+    async def _begin(self, action: StartAttempt | Land | CheckFinally) -> None:
+        with suppress(ChecksStopped):
+            match action:
+                case StartAttempt(task):
+                    await attempt(self._session, self._gate, task)
+                case Land(task):
+                    await self._lander.land(task)
+                case CheckFinally():
+                    await self._check_finally()
+
+    async def _wait(self) -> None:
+        """Wait until something ends, the state moves, a limit fires or a signal comes."""
+        session = self._session
+        if not self._under_way:
+            raise RuntimeError("nothing is under way and nothing can begin")
+        wake = wakes_at(session.run)
+        limit_s = None if wake is None else max(0.0, wake - session.elapsed_s)
+        stopped = asyncio.create_task(session.stop.wait())
+        done, _ = await asyncio.wait(
+            {*self._under_way.values(), stopped}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        stopped.cancel()
+        self._under_way = {action: task for action, task in self._under_way.items() if task not in done}
+        for task in done - {stopped}:
+            task.result()
+
+    async def _check_finally(self) -> None:
+        """Judge the result by the final checks; what fails there counts unless it fails on the base too."""
+        session = self._session
+        run = session.run
+        regressed: list[str] = []
+        known: list[str] = []
+        for check in final_checks(run.stored[0]):
+            if (await self._checker.judge(check, Oid(hex=run.tip))).result == "passed":
+                continue
+            at_base = (
+                await self._checker.judge(check, Oid(hex=run.start.base), baseline=True)
+                if run.plan.verify.baseline
+                else None
+            )
+            failed_before = at_base is not None and at_base.result != "passed"
+            (known if failed_before else regressed).append(check.command.text)
+        session.append(ev.FinalChecked(tip=run.tip, regressed=tuple(regressed), known=tuple(known)))
+
+    async def _pause(self, pause: Pause) -> None:
+        await self._wind_down()
+        self._session.append(ev.RunPaused(outcome=pause.outcome, message=pause.message))
+
+    async def _wind_down(self) -> None:
+        """End what executes, gently, and let every effect journal how it ended."""
+        self._session.stop.set()
+        ended = await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        self._under_way = {}
+        for error in ended:
+            if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
+                raise error
+
+    def _interrupt(self) -> None:
+        self._session.stop.set()
+
+
+@contextmanager
+def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+    """Have the interrupting signals call `interrupt` instead of killing the driver."""
+    loop = asyncio.get_running_loop()
+    for number in _INTERRUPTS:
+        loop.add_signal_handler(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in _INTERRUPTS:
+            loop.remove_signal_handler(number)

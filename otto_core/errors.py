@@ -1,0 +1,88 @@
+"""Failures a caller cannot go on from.
+
+One type, one exit code, always a hint (the next thing to type or change).
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import ClassVar
+
+
+class ExitCode(IntEnum):
+    """What the `otto` process returns. The table in docs/reference/exit-codes.md says when."""
+
+    OK = 0
+    INCOMPLETE = 1
+    USAGE = 2
+    PLAN_REJECTED = 3
+    REPOSITORY = 4
+    AGENT = 5
+    LOCKED = 6
+    BUDGET = 7
+    STALE = 8
+    REGRESSION = 9
+    WAITING = 10
+    BUG = 70
+    INTERRUPTED = 130
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault in a file that a person wrote; `line` counts from 1."""
+
+    file: str
+    line: int | None
+    message: str
+    hint: str = ""
+
+
+class OttoError(Exception):
+    """Base of every failure that ends a command. `kind` is stable and appears in JSON."""
+
+    kind: ClassVar[str]
+    exit_code: ClassVar[ExitCode]
+
+    def __init__(self, message: str, *, hint: str, findings: tuple[Finding, ...] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.findings = findings
+
+
+class UsageError(OttoError):
+    """The command line or the configuration is wrong."""
+
+    kind = "usage"
+    exit_code = ExitCode.USAGE
+
+
+class PlanRejected(OttoError):
+    """The plan breaks rules; every violation is in `findings`."""
+
+    kind = "plan_rejected"
+    exit_code = ExitCode.PLAN_REJECTED
+
+
+class RepositoryUnusable(OttoError):
+    """No repository, no commit, not writable, no such revision, a store from a newer version."""
+
+    kind = "repository"
+    exit_code = ExitCode.REPOSITORY
+
+
+class AgentUnusable(OttoError):
+    """A configured agent client cannot be used."""
+
+    kind = "agent"
+    exit_code = ExitCode.AGENT
+
+
+class Stale(OttoError):
+    """A branch moved since it was shown."""
+
+    kind = "stale"
+    exit_code = ExitCode.STALE
+
+
+class IllegalTransition(Exception):
+    """An event does not fit the state it is applied to: a bug in whoever composed it."""

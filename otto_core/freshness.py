@@ -1,0 +1,67 @@
+"""What a person was shown: the branch to land on, and the result. `otto land` refuses when either moved."""
+
+from dataclasses import dataclass
+
+from otto_core import events as ev
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository
+from otto_core.journal import Appended, Journal
+from otto_core.state import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Expectation:
+    """The commits last shown; None where nothing was."""
+
+    target_commit: str | None
+    commit: str | None
+
+
+def target_of(repository: GitRepository) -> str | None:
+    """Name the branch (full ref) that a result would land on: the one checked out.
+
+    None where there is none: in a bare repository, on a detached HEAD, before the first commit.
+    """
+    if repository.workdir is None:
+        return None
+    try:
+        return repository.head().ref
+    except RepositoryUnusable:  # an unborn branch is no failure of a command that only looks
+        return None
+
+
+def record_shown(repository: GitRepository, journal: Journal, run: Run) -> Run:
+    """Journal what a person is being shown, unless the same was shown last; gives the state after it.
+
+    `journal` may be open for reading only. Best effort: where the store cannot be written, looking must work
+    all the same, and `otto land` then expects what was shown before.
+    """
+    run = journal.refresh(run)
+    shown = _shown_now(repository, run)
+    if _same(run.shown, shown):
+        return run
+    try:
+        with Journal.open(repository.store / "otto.db") as writing:
+            outcome = writing.append(run, [shown])
+    except RepositoryUnusable:
+        return run
+    return outcome.run if isinstance(outcome, Appended) else run
+
+
+def expectation(run: Run, target: str) -> Expectation:
+    """Give what `otto land` onto a target (full ref) has to find; a target never shown may be anywhere."""
+    if run.shown is None:
+        return Expectation(None, None)
+    return Expectation(run.shown.target_commit if run.shown.target == target else None, run.shown.commit)
+
+
+def _shown_now(repository: GitRepository, run: Run) -> ev.Shown:
+    target = target_of(repository)
+    at = repository.ref(target) if target else None
+    return ev.Shown(target=target or "", target_commit=str(at) if at else None, commit=run.tip)
+
+
+def _same(before: ev.Shown | None, now: ev.Shown) -> bool:
+    if before is None:
+        return False
+    return (before.target, before.target_commit, before.commit) == (now.target, now.target_commit, now.commit)

@@ -1,0 +1,123 @@
+"""The execution gate: the single way in which a step executes.
+
+A step names a revision of a stored compiled plan and a place in it; the gate takes the command from the
+plan itself, never from the caller. So what was stored is what executes, and nothing executes that was not
+stored (invariant I1).
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from planner.canonical import plan_id
+from planner.model import Command as CheckCommand
+
+from otto_core.agents import AGENTS
+from otto_core.process import Command, Ending, execute
+from otto_core.state import Run, StoredPlan
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptStep:
+    """Execute a task of a stored plan."""
+
+    revision: int
+    plan_id: str
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckStep:
+    """Execute one check of a stored plan: the `number`th of its scope.
+
+    `task` where the scope is a task's own.
+    """
+
+    revision: int
+    plan_id: str
+    scope: Literal["task", "each", "final"]
+    number: int
+    task: str | None = None
+
+
+Step = AttemptStep | CheckStep
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a step executes.
+
+    The worktree, the environment, the log of its output, the marker of its processes.
+    """
+
+    cwd: Path
+    env: Mapping[str, str]
+    log: Path
+    marker: str
+
+
+def check_of(stored: StoredPlan, step: CheckStep) -> CheckCommand:
+    """Give the command of a check (LookupError if the plan has no such check)."""
+    match step.scope:
+        case "task":
+            return stored.plan.task(step.task or "").verify[step.number]
+        case "each":
+            return stored.plan.verify.each[step.number]
+        case "final":
+            return stored.plan.verify.final[step.number]
+
+
+class StepRefused(Exception):
+    """A step names no stored plan, or nothing in it: a bug in whoever composed it."""
+
+
+class ExecutionGate:
+    """Executes steps of one run."""
+
+    def __init__(self, run: Callable[[], Run], stop: asyncio.Event) -> None:
+        self._run = run
+        self._stop = stop
+        self._verified: set[int] = set()
+
+    async def execute(self, step: Step, place: Place) -> Ending:
+        """Execute a step to its end.
+
+        Raises:
+            StepRefused: it belongs to no stored plan, or would execute without a write set.
+
+        """
+        stored = self._stored(step)
+        match step:
+            case AttemptStep(task=name):
+                task = stored.plan.task(name)
+                if not task.owns and not task.extends:
+                    raise StepRefused(f"task {name!r} has an empty write set")
+                invocation = AGENTS[task.agent].invoke(task)
+                argv, stdin, timeout_s = invocation.argv, invocation.stdin, task.timeout_s
+            case CheckStep():
+                argv, stdin, timeout_s = check_of(stored, step).argv, b"", stored.plan.verify.timeout_s
+        settings = self._run().start.settings
+        command = Command(
+            argv=argv,
+            cwd=place.cwd,
+            env=place.env,
+            log=place.log,
+            timeout_s=timeout_s,
+            grace_s=settings.grace_s,
+            marker=place.marker,
+            stdin=stdin,
+        )
+        return await execute(command, self._stop)
+
+    def _stored(self, step: Step) -> StoredPlan:
+        for stored in self._run().stored:
+            if stored.revision == step.revision and stored.plan_id == step.plan_id:
+                if stored.revision not in self._verified and plan_id(stored.plan) != stored.plan_id:
+                    raise StepRefused(
+                        f"the plan of revision {step.revision} does not have the id it is stored under"
+                    )
+                self._verified.add(stored.revision)
+                return stored
+        raise StepRefused(f"no stored plan has revision {step.revision} and id {step.plan_id[:12]}")

@@ -1,0 +1,193 @@
+"""The journal: an append-only table of typed events in SQLite, one database per repository.
+
+Correctness depends on three things. Every append runs in one `BEGIN IMMEDIATE` transaction, so writers are
+serial. Inside it the state is folded to the head and every task that an event names must still have the
+version the writer saw, so a decision made on an old state is refused and made again. `synchronous=FULL`
+makes a committed append survive a power cut.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+
+from otto_core import events as ev
+from otto_core.errors import RepositoryUnusable
+from otto_core.state import Run, apply
+
+STORE_VERSION = 1
+"""Version of the tables and of the event bodies; kept in SQLite's `user_version`."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS events (
+    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
+    run_id TEXT NOT NULL,
+    at     TEXT NOT NULL,
+    type   TEXT NOT NULL,
+    body   TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS events_of_run ON events (run_id, seq);
+"""
+_LOCK_WAIT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One journalled event; `at` is UTC in ISO 8601."""
+
+    seq: int
+    run_id: str
+    at: str
+    event: ev.Event
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The events are stored; `run` is the state after them."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """Nothing was stored: someone else moved `tasks` since the writer looked. Decide again on `run`."""
+
+    run: Run
+    tasks: tuple[str, ...]
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+class Journal:
+    """One open store. Not to be shared between threads."""
+
+    def __init__(self, connection: sqlite3.Connection, now: Callable[[], str] = _utc_now) -> None:
+        self._db = connection
+        self._now = now
+
+    @classmethod
+    def open(cls, path: Path, *, now: Callable[[], str] = _utc_now) -> Self:
+        """Open the store at `path` for writing, creating it where there is none.
+
+        Raises:
+            RepositoryUnusable: not writable, damaged, or written by a newer version.
+
+        """
+        with _as_unusable(path):
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            db = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_WAIT_S)
+            _refuse_newer(db, path)
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("PRAGMA synchronous=FULL")
+            db.executescript(_SCHEMA)
+            db.execute(f"PRAGMA user_version={STORE_VERSION}")
+        return cls(db, now)
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """Open the store for reading; None where there is none yet.
+
+        Raises:
+            RepositoryUnusable: damaged, or written by a newer version.
+
+        """
+        if not path.exists():
+            return None
+        with _as_unusable(path):
+            db = sqlite3.connect(
+                f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=_LOCK_WAIT_S
+            )
+            _refuse_newer(db, path)
+        return cls(db)
+
+    def close(self) -> None:
+        """Close the database; further calls fail."""
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def run_ids(self) -> list[str]:
+        """Name all runs, oldest first."""
+        rows = self._db.execute("SELECT run_id FROM events GROUP BY run_id ORDER BY MIN(seq)")
+        return [row[0] for row in rows]
+
+    def events(self, run_id: str, *, after: int = 0) -> Iterator[Stored]:
+        """Give the events of a run in order, from beyond sequence number `after`."""
+        rows = self._db.execute(
+            "SELECT seq, run_id, at, type, body FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
+            (run_id, after),
+        )
+        for seq, run, at, kind, body in rows:
+            yield Stored(seq, run, at, ev.from_json(kind, body))
+
+    def refresh(self, run: Run) -> Run:
+        """Fold what has been appended since `run` was read."""
+        for stored in self.events(run.id, after=run.seq):
+            run = replace(apply(run, stored.event), seq=stored.seq)
+        return run
+
+    def load(self, run_id: str) -> Run:
+        """Fold a run from its first event."""
+        return self.refresh(Run(run_id))
+
+    def append(self, run: Run, events: Sequence[ev.Event]) -> Appended | Outdated:
+        """Store events decided on the state `run`, all or none.
+
+        Raises:
+            IllegalTransition: an event does not fit the state; nothing is stored.
+            RepositoryUnusable: the store could not be written; nothing is stored.
+
+        """
+        with _as_unusable(Path("otto.db")):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                outcome = self._append_locked(run, events)
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        return outcome
+
+    def _append_locked(self, run: Run, events: Sequence[ev.Event]) -> Appended | Outdated:
+        head = self.refresh(run)
+        named = {event.task for event in events if isinstance(event, ev.TaskEvent)}
+        moved = sorted(t for t in named if t in run.tasks and head.tasks[t].version != run.tasks[t].version)
+        if moved:
+            return Outdated(head, tuple(moved))
+        for event in events:
+            head = apply(head, event)
+            cursor = self._db.execute(
+                "INSERT INTO events (run_id, at, type, body) VALUES (?, ?, ?, ?)",
+                (run.id, self._now(), event.type, ev.to_json(event)),
+            )
+            head = replace(head, seq=cursor.lastrowid or 0)
+        return Appended(head)
+
+
+def _refuse_newer(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > STORE_VERSION:
+        raise RepositoryUnusable(
+            f"the store {path} has version {version}; this Otto reads up to {STORE_VERSION}",
+            hint="use the newer Otto that wrote it",
+        )
+
+
+@contextmanager
+def _as_unusable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise RepositoryUnusable(
+            f"the store {path} cannot be used: {error}",
+            hint="check that the Git directory is writable and the disk not full",
+        ) from error

@@ -1,0 +1,258 @@
+"""Landing: prepare, mutate, next.
+
+*Prepare* touches nothing but objects and pins, and may be repeated at will: already landed? the write gate
+on what the attempt changed; the merge with the expected tip; the write gate on what the tip would change;
+the audit; the candidate; the checks on its exact tree. *Mutate* is one compare-and-swap of the run's tip:
+that ref is the commit point. *Next* journals what Git already knows, and publishes.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
+
+from merge.attributes import flatten
+from planner.durations import format_duration
+
+from merge.audit import Sound, Unsound, audit
+from merge.candidate import Landed, Trailers, commit, message
+from merge.gate import Refused, admit
+from merge.objects import Oid
+from merge.paths import show
+from merge.strategies import Conflicted, merge
+from merge.swap import Lost, Swapped, swap
+from merge.trees import Entry
+from otto_core import events as ev
+from otto_core.admission import refusal, registries_of, scope_of, told
+from otto_core.checks import Check, Checker, checks_of_task
+from otto_core.contracts import versions_after
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository, MergeRepository
+from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
+from otto_core.publish import publish
+from otto_core.scheduler import retry_or_hold
+from otto_core.session import Session, pin, run_ref, task_ref
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A commit that could become the tip, and how it came about."""
+
+    commit: Oid
+    tree: Oid
+    expected_tip: Oid
+    strategy: str
+    note: str
+    both_changed: tuple[BothChanged, ...]
+    contracts: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyLanded:
+    """The task's trailers stand on the chain: a landing whose journalling was cut off."""
+
+    commit: Oid
+
+
+@dataclass(slots=True)
+class Lander:
+    """Lands the tasks of one run, one at a time."""
+
+    session: Session
+    checker: Checker
+    _landed: Landed | None = None
+    _repository: GitRepository | None = None
+    _merging: MergeRepository | None = field(default=None)
+
+    async def land(self, name: str) -> None:
+        """Bring what a task produced onto the tip, or journal why it may not be there."""
+        session = self.session
+        while (produced := session.run.tasks[name].produced) and name in session.run.queue:
+            prepared = await session.in_thread(partial(self._prepare, name, produced))
+            match prepared:
+                case Reason():
+                    self._reject(name, produced, prepared)
+                case AlreadyLanded():
+                    raise RepositoryUnusable(
+                        f"task {name!r} is on the branch of {session.run.id}, but not in the journal",
+                        hint=f"otto log {session.run.id}",
+                    )
+                case Candidate():
+                    reason = await self._check(name, produced, prepared)
+                    if reason is not None:
+                        self._reject(name, produced, reason)
+                    else:
+                        self._mutate(name, produced, prepared)
+
+    # --- prepare
+
+    def _prepare(self, name: str, produced: ev.AttemptProduced) -> Candidate | AlreadyLanded | Reason:
+        """Make the candidate, off the event loop."""
+        repository, merging = self._open()
+        run = self.session.run
+        task, tip, snapshot = run.spec(name), Oid(hex=run.tip), Oid(hex=produced.snapshot)
+        if (found := self._search(repository, tip, name)) is not None:
+            return AlreadyLanded(found)
+        base = repository.parents_of(snapshot)[0]
+        base_tree, tip_tree, task_tree = (repository.tree_of(oid) for oid in (base, tip, snapshot))
+        scope = scope_of(run.plan, task)
+        if isinstance(refused := admit(repository.repo, base_tree, task_tree, scope), Refused):
+            return refusal(refused, None)
+        merging.use_attributes(flatten(repository.repo, tip_tree))
+        registries = registries_of(run.plan)
+        merged = merge(merging.repo, tip, snapshot, registries=registries, port=merging, base=base)
+        if isinstance(merged, Conflicted):
+            return _conflict(merged)
+        admitted = admit(repository.repo, tip_tree, merged.tree, scope)
+        if isinstance(admitted, Refused):
+            return refusal(admitted, None)
+        audited = audit(repository.repo, base_tree, tip_tree, task_tree, merged.tree)
+        if isinstance(audited, Unsound):
+            return _unsound(audited, merged.strategy)
+        trailers = Trailers(run.id, name, produced.attempt, run.stored[0].plan_id)
+        author = repository.author()
+        made = commit(
+            repository.repo,
+            tree=merged.tree,
+            tip=tip,
+            snapshot=snapshot,
+            message=message(task.title, "\n".join(produced.summary), trailers),
+            author=author,
+            committer=author,
+        )
+        pin(repository, task_ref(run.id, name, f"candidate-{produced.attempt}"), made)
+        return Candidate(
+            commit=made,
+            tree=merged.tree,
+            expected_tip=tip,
+            strategy=merged.strategy,
+            note=merged.note,
+            both_changed=_recorded(audited),
+            contracts=versions_after(repository, run, merged.tree, admitted.changes),
+        )
+
+    def _open(self) -> tuple[GitRepository, MergeRepository]:
+        if self._repository is None or self._merging is None:
+            self._repository = self.session.repository.reopen()
+            self._merging = MergeRepository(self._repository.store / "merge.git", self._repository)
+        return self._repository, self._merging
+
+    def _search(self, repository: GitRepository, tip: Oid, name: str) -> Oid | None:
+        if self._landed is None:
+            self._landed = Landed(Oid(hex=self.session.run.start.base))
+        self._landed.update(repository.repo, tip)
+        return self._landed.find(self.session.run.id, name)
+
+    # --- check
+
+    async def _check(self, name: str, produced: ev.AttemptProduced, candidate: Candidate) -> Reason | None:
+        """Run the task's own checks and the run-wide ones on the candidate's exact tree."""
+        run = self.session.run
+        attempt = run.tasks[name].attempts[-1].start
+        own = next(p for p in run.stored if p.revision == attempt.revision)
+        for check in checks_of_task(own, name, produced.attempt):
+            verdict = await self.checker.judge(check, candidate.commit)
+            if verdict.result == "passed":
+                continue
+            if check.step.scope == "each" and not await self._required(check.command.text, check):
+                continue
+            return _failed_check(verdict, run.plan.verify.timeout_s)
+        return None
+
+    async def _required(self, text: str, check: Check) -> bool:
+        """Tell whether a run-wide check that failed counts.
+
+        Not while it fails on the base and never passed since.
+        """
+        session = self.session
+        if not session.run.plan.verify.baseline or text in session.run.required:
+            return True
+        if text not in session.run.excused:
+            await self.checker.judge(check, Oid(hex=session.run.start.base), baseline=True)
+        return text in session.run.required
+
+    # --- mutate and next
+
+    def _mutate(self, name: str, produced: ev.AttemptProduced, candidate: Candidate) -> None:
+        session = self.session
+        started = ev.LandingStarted(
+            task=name,
+            attempt=produced.attempt,
+            expected_tip=str(candidate.expected_tip),
+            candidate=str(candidate.commit),
+            tree=str(candidate.tree),
+            strategy=candidate.strategy,
+            note=candidate.note,
+            both_changed=candidate.both_changed,
+        )
+        if not session.append(started):
+            return
+        tip_ref = run_ref(session.run.id, "tip")
+        match swap(session.repository.repo, tip_ref, candidate.expected_tip, candidate.commit):
+            case Swapped():
+                session.append(
+                    ev.LandingApplied(
+                        task=name,
+                        attempt=produced.attempt,
+                        commit=str(candidate.commit),
+                        contracts=candidate.contracts,
+                    )
+                )
+                session.append(publish(session.repository, session.run, candidate.commit))
+            case Lost(actual):
+                session.append(ev.LandingLost(task=name, attempt=produced.attempt))
+                raise RepositoryUnusable(
+                    f"{tip_ref} was moved to {actual} by something else than this run",
+                    hint=f"git update-ref {tip_ref} {candidate.expected_tip}",
+                )
+
+    def _reject(self, name: str, produced: ev.AttemptProduced, reason: Reason) -> None:
+        run = self.session.run
+        then = retry_or_hold(run.tasks[name], run)
+        self.session.append(ev.LandingRejected(task=name, attempt=produced.attempt, reason=reason, then=then))
+
+
+def _conflict(conflicted: Conflicted) -> Reason:
+    where = told(map(show, conflicted.paths), ", ") or conflicted.message
+    return Reason(
+        kind=ReasonKind.CONFLICT,
+        message=f"the result does not merge with what has landed ({conflicted.strategy}): {where}",
+        hint="the next attempt starts from what has landed",
+        paths=conflicted.paths,
+    )
+
+
+def _unsound(audited: Unsound, strategy: str) -> Reason:
+    where = told((show(violation.path) for violation in audited.violations), ", ")
+    return Reason(
+        kind=ReasonKind.CONFLICT,
+        message=f"the audit refused the merge by strategy {strategy}: a side would be lost at {where}",
+        hint="the next attempt starts from what has landed; please report this merge",
+        paths=tuple(violation.path for violation in audited.violations),
+    )
+
+
+def _recorded(audited: Sound) -> tuple[BothChanged, ...]:
+    def text(entry: Entry | None) -> str | None:
+        return str(entry.oid) if entry else None
+
+    return tuple(
+        BothChanged(path=b.path, base=text(b.base), tip=text(b.tip), task=text(b.task), result=text(b.result))
+        for b in audited.both
+    )
+
+
+def _failed_check(verdict: Verdict, timeout_s: float) -> Reason:
+    whose = "the task's own check" if verdict.scope == "task" else "the check before every landing"
+    if verdict.result == "timeout":
+        return Reason(
+            kind=ReasonKind.VERIFY_TIMEOUT,
+            message=f"`verify.timeout` of {format_duration(timeout_s)} fired in {whose}: {verdict.command}",
+            hint="raise `verify.timeout`, or make the check faster",
+            evidence=verdict.log,
+        )
+    ended = "could not be executed" if verdict.exit_code is None else f"exited with {verdict.exit_code}"
+    return Reason(
+        kind=ReasonKind.VERIFY_FAILED,
+        message=f"{whose} failed on the merged tree ({ended}): {verdict.command}",
+        hint="the output is in the log; the next attempt is told its end",
+        evidence=verdict.log,
+    )

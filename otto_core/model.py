@@ -1,0 +1,129 @@
+"""The nouns of a run as the journal stores them: states, reasons, telemetry, verdicts."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+
+
+def _path_in(value: object) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    raise ValueError("a path is text or bytes")
+
+
+def path_text(path: bytes) -> str:
+    """Give a Git path as text; bytes that are not UTF-8 become lone surrogates (PEP 383), escaped in JSON."""
+    return path.decode("utf-8", "surrogateescape")
+
+
+GitPath = Annotated[bytes, PlainValidator(_path_in), PlainSerializer(path_text)]
+"""A raw path: bytes in memory, surrogate-escaped text in JSON."""
+
+
+class Record(BaseModel):
+    """Base of everything that is journalled."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TaskStatus(StrEnum):
+    """Where a task stands. The legal moves are in `otto_core.state`."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    PRODUCED = "produced"
+    LANDING = "landing"
+    LANDED = "landed"
+    UNCHANGED = "unchanged"
+    HELD = "held"
+    FAILED = "failed"
+
+    @property
+    def satisfies(self) -> bool:
+        """Whether tasks that wait for this one may go on."""
+        return self in (TaskStatus.LANDED, TaskStatus.UNCHANGED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing further happens to the task by itself."""
+        return self.satisfies or self is TaskStatus.FAILED
+
+
+class ReasonKind(StrEnum):
+    """Why a task did not land: a closed list."""
+
+    AGENT_FAILED = "agent_failed"
+    AGENT_TIMEOUT = "agent_timeout"
+    NO_CHANGE = "no_change"
+    VERIFY_FAILED = "verify_failed"
+    VERIFY_TIMEOUT = "verify_timeout"
+    WRITE_GATE = "write_gate"
+    UNSAFE_CONTENT = "unsafe_content"
+    CONFLICT = "conflict"
+    FOUNDATION_UNSATISFIED = "foundation_unsatisfied"
+    CONTRACTS_MISSING = "contracts_missing"
+    DEPENDENCY_FAILED = "dependency_failed"
+
+
+class Reason(Record):
+    """Why, in words for a person (`message`, `hint`) and in facts for a program (`kind`, `paths`)."""
+
+    kind: ReasonKind
+    message: str
+    hint: str = ""
+    paths: tuple[GitPath, ...] = ()
+    evidence: str | None = None  # a log of the run, by its name
+
+
+class Telemetry(Record):
+    """What an attempt cost. Where something is not known, `missing` says why."""
+
+    requested_model: str | None = None
+    actual_model: str | None = None
+    input_tokens: int = 0
+    cached_input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float | None = None
+    duration_s: float
+    missing: str | None = None
+
+
+class Verdict(Record):
+    """What one check said of one tree.
+
+    `digest` identifies the check's definition and environment, so that a verdict is never reused for another.
+    """
+
+    command: str
+    scope: Literal["task", "each", "final"]
+    tree: str
+    digest: str
+    result: Literal["passed", "failed", "timeout"]
+    exit_code: int | None
+    duration_s: float
+    log: str
+
+
+class BothChanged(Record):
+    """A path that both sides of a merge changed, as the audit found it; ids are blobs."""
+
+    path: GitPath
+    base: str | None
+    tip: str | None
+    task: str | None
+    result: str | None
+
+
+class Outcome(StrEnum):
+    """How a run stands as a whole."""
+
+    RUNNING = "running"
+    LANDED = "landed"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    REGRESSION = "regression"
+    BUDGET = "budget"
+    INTERRUPTED = "interrupted"

@@ -1,0 +1,54 @@
+"""The result branch.
+
+Moved as the run grows, by compare-and-swap from the value last published, never under a checkout.
+"""
+
+import os
+
+from merge.objects import Oid
+from merge.paths import show
+from merge.swap import Lost, Swapped, swap
+from otto_core import events as ev
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository
+from otto_core.state import Run
+
+
+def free_branch(repository: GitRepository, prefix: str, slug: str) -> str:
+    """Give the first of `<prefix>/<slug>`, `-2`, `-3` ... that no branch has.
+
+    Raises:
+        RepositoryUnusable: a branch stands where the prefix's directory would be.
+
+    """
+    parts = prefix.split("/")
+    for depth in range(1, len(parts) + 1):
+        taken = "/".join(parts[:depth])
+        if repository.ref(f"refs/heads/{taken}") is not None:
+            raise RepositoryUnusable(
+                f"the branch {taken!r} stands in the way of branches named {prefix}/...",
+                hint=f"git branch -m {taken} {taken}-old, or set `branch_prefix` in otto.yaml",
+            )
+    branch, number = f"{prefix}/{slug}", 1
+    while repository.ref(f"refs/heads/{branch}") is not None:
+        number += 1
+        branch = f"{prefix}/{slug}-{number}"
+    return branch
+
+
+def publish(repository: GitRepository, run: Run, commit: Oid) -> ev.BranchPublished | ev.BranchWithheld:
+    """Move the result branch to a commit, unless it is checked out or someone else moved it.
+
+    Gives what to journal.
+    """
+    branch, expected = run.branch, Oid(hex=run.published.commit) if run.published else None
+    place = repository.checked_out().get(f"refs/heads/{branch}")
+    if place is not None:
+        return ev.BranchWithheld(branch=branch, why=f"it is checked out in {show(os.fsencode(place))}")
+    if expected is None and repository.ref(f"refs/heads/{branch}") is not None:
+        branch = free_branch(repository, branch.rpartition("/")[0], run.start.slug)
+    match swap(repository.repo, f"refs/heads/{branch}", expected, commit):
+        case Lost(actual):
+            return ev.BranchWithheld(branch=branch, why=f"someone moved it to {actual}")
+        case Swapped():
+            return ev.BranchPublished(branch=branch, commit=str(commit))

@@ -1,0 +1,76 @@
+"""At most one driver drives a run.
+
+Correctness depends on the kernel: an exclusive lock on the run's own file is held while the driver lives
+and is freed when it dies, however it dies. The file is never deleted (a second holder could lock its
+successor); its content only tells who holds it.
+"""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import portalocker
+
+
+class RunBusy(Exception):
+    """Another living process drives the run."""
+
+    def __init__(self, holder: str) -> None:
+        super().__init__(f"driven by {holder}")
+        self.holder = holder
+
+
+def driver_name() -> str:
+    """Name this process: `pid@host`."""
+    return f"{os.getpid()}@{socket.gethostname()}"
+
+
+@contextmanager
+def hold(store: Path, run: str) -> Iterator[None]:
+    """Hold the lock of a run.
+
+    Raises:
+        RunBusy: another living process holds it.
+
+    """
+    place = _place(store, run)
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = portalocker.Lock(place, mode="a+", timeout=0, fail_when_locked=True)
+    try:
+        file = lock.acquire()
+    except portalocker.LockException as error:
+        raise RunBusy(_holder(place)) from error
+    try:
+        file.truncate(0)
+        file.write(driver_name())
+        file.flush()
+        yield
+    finally:
+        lock.release()
+
+
+def is_driven(store: Path, run: str) -> bool:
+    """Tell whether a living process drives the run. Takes the lock for an instant if it is free."""
+    place = _place(store, run)
+    if not place.exists():
+        return False
+    probe = portalocker.Lock(place, mode="a", timeout=0, fail_when_locked=True)
+    try:
+        probe.acquire()
+    except portalocker.LockException:
+        return True
+    probe.release()
+    return False
+
+
+def _place(store: Path, run: str) -> Path:
+    return store / "runs" / f"{run}.lock"
+
+
+def _holder(place: Path) -> str:
+    try:
+        return place.read_text("utf-8", "replace").strip() or "an unknown process"
+    except OSError:
+        return "an unknown process"

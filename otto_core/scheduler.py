@@ -1,0 +1,157 @@
+"""What to do next: a pure decision over the state of a run.
+
+`decide` is asked after every event. It names all that may begin now; the driver leaves out what it has
+already begun. A run always gets an end: where nothing can move any more, held tasks fail with the reason
+they were held for, what waits for them is settled in turn, and then the run finishes (invariant I9).
+"""
+
+from dataclasses import dataclass
+
+from planner.durations import format_duration
+
+from otto_core.errors import ExitCode
+from otto_core.model import Outcome, Reason, ReasonKind, TaskStatus
+from otto_core.state import Run, TaskState
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    """Execute the task's command once more."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Land:
+    """Prepare, check and land what the task produced."""
+
+    task: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """Journal the end of a task that cannot land."""
+
+    task: str
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class CheckFinally:
+    """Run the final checks on the last tip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Stop the driver; tasks keep their states."""
+
+    outcome: Outcome
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Journal the end of the run."""
+
+    outcome: Outcome
+
+
+Action = StartAttempt | Land | Settle | CheckFinally | Pause | Finish
+
+EXIT_CODES = {
+    Outcome.RUNNING: ExitCode.OK,
+    Outcome.LANDED: ExitCode.OK,
+    Outcome.PARTIAL: ExitCode.INCOMPLETE,
+    Outcome.FAILED: ExitCode.INCOMPLETE,
+    Outcome.REGRESSION: ExitCode.REGRESSION,
+    Outcome.BUDGET: ExitCode.BUDGET,
+    Outcome.INTERRUPTED: ExitCode.INTERRUPTED,
+}
+
+
+def decide(run: Run, elapsed_s: float) -> tuple[Action, ...]:
+    """Name everything that may begin now; `elapsed_s` is the run's time so far, in seconds."""
+    if run.outcome is not Outcome.RUNNING:
+        return ()
+    wall_s = run.start.settings.wall_s
+    if wall_s is not None and elapsed_s >= wall_s:
+        return (Pause(Outcome.BUDGET, f"the run's `budget.wall` of {format_duration(wall_s)} is used up"),)
+    settled = tuple(Settle(name, _stranded(run, name)) for name in run.doomed)
+    if settled:
+        return settled
+    missing = sorted(name for name, version in run.contracts.items() if version is None)
+    unsupplied = [name for name in run.ready if run.spec(name).role != "foundation"] if missing else []
+    if unsupplied:
+        return tuple(Settle(name, _contracts_missing(run, missing)) for name in unsupplied)
+    free = run.start.settings.concurrency - len(run.running)
+    starts = tuple(StartAttempt(name) for name in run.ready[: max(free, 0)])
+    lands = (Land(run.queue[0]),) if run.queue and run.landing is None else ()
+    return starts + lands or _at_rest(run)
+
+
+def wakes_at(run: Run) -> float | None:
+    """Say at which elapsed time of the run (seconds) `decide` may answer differently without a new event."""
+    return run.start.settings.wall_s
+
+
+def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> str:
+    """Say what follows a failure of the task's latest attempt.
+
+    `retry` while attempts are left, else `hold`.
+    """
+    return "retry" if repeatable and task.attempts_left(run.spec(task.id)) > 0 else "hold"
+
+
+def _at_rest(run: Run) -> tuple[Action, ...]:
+    """Decide where no attempt or landing can begin: wait for those under way, or bring the run to its end."""
+    if run.running or run.landing:
+        return ()
+    if run.held:
+        reasons = {name: run.tasks[name].reason for name in run.held}
+        return tuple(Settle(name, reason) for name, reason in reasons.items() if reason is not None)
+    if (
+        run.plan.verify.final
+        and run.tip != run.start.base
+        and (run.final is None or run.final.tip != run.tip)
+    ):
+        return (CheckFinally(),)
+    return (Finish(_outcome(run)),)
+
+
+def _outcome(run: Run) -> Outcome:
+    if run.final is not None and run.final.regressed:
+        return Outcome.REGRESSION
+    good = [task.status.satisfies for task in run.tasks.values()]
+    if all(good):
+        return Outcome.LANDED
+    landed = any(task.status is TaskStatus.LANDED for task in run.tasks.values())
+    return Outcome.PARTIAL if landed else Outcome.FAILED
+
+
+def _stranded(run: Run, name: str) -> Reason:
+    """Say for which failed predecessor a task cannot run.
+
+    A foundation's failure is named before any other.
+    """
+    failed = [n for n in run.spec(name).after if run.tasks[n].status is TaskStatus.FAILED]
+    foundations = [n for n in failed if run.spec(n).role == "foundation"]
+    culprit = (foundations or failed)[0]
+    kind = ReasonKind.FOUNDATION_UNSATISFIED if foundations else ReasonKind.DEPENDENCY_FAILED
+    what = "the foundation" if foundations else "the task"
+    return Reason(
+        kind=kind,
+        message=f"{what} {culprit!r} did not land, and this task stands on it",
+        hint=f"otto show {culprit}",
+    )
+
+
+def _contracts_missing(run: Run, missing: list[str]) -> Reason:
+    names = ", ".join(repr(name) for name in missing)
+    paths = {c.id: ", ".join(c.paths) for c in run.plan.contracts}
+    providers = [t.id for t in run.plan.tasks if set(t.provides) & set(missing)]
+    return Reason(
+        kind=ReasonKind.CONTRACTS_MISSING,
+        message=f"every foundation is done, but contract {names} has no file at "
+        + "; ".join(paths[name] for name in missing),
+        hint=f"let {' or '.join(providers) or 'a foundation'} write it, then build again",
+    )

@@ -1,0 +1,101 @@
+"""What one driver holds open while it drives a run.
+
+The state, the journal, the repository, the stop signal.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from merge.objects import Oid
+from merge.swap import Lost, swap
+from otto_core import events as ev
+from otto_core.config import Settings
+from otto_core.environment import allowed
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository
+from otto_core.journal import Appended, Journal, Outdated
+from otto_core.state import Run
+
+T = TypeVar("T")
+Observer = Callable[[ev.Event, Run], None]
+"""Told of each event after it is journalled, with the state after it."""
+
+
+@dataclass(slots=True)
+class Session:
+    """One driver's view of one run. Lives in the event loop's thread; only `in_thread` leaves it."""
+
+    run: Run
+    journal: Journal
+    repository: GitRepository
+    settings: Settings
+    worktrees: Path
+    observe: Observer = lambda _event, _run: None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    blocking: ThreadPoolExecutor = field(
+        default_factory=lambda: ThreadPoolExecutor(thread_name_prefix="otto-git")
+    )
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that this driver has been at work, by the monotonic clock."""
+        return time.monotonic() - self.started
+
+    @property
+    def logs(self) -> Path:
+        """The directory of the run's logs."""
+        return self.repository.store / "logs" / self.run.id
+
+    def append(self, *events: ev.Event) -> bool:
+        """Journal events decided on the present state; False if someone else moved a task first."""
+        timed = [event.model_copy(update={"elapsed_s": round(self.elapsed_s, 3)}) for event in events]
+        match self.journal.append(self.run, timed):
+            case Appended(run):
+                self.run = run
+                for event in timed:
+                    self.observe(event, run)
+                return True
+            case Outdated(run):
+                self.run = run
+                return False
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do blocking Git or file work off the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self.blocking, work)
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        """Give the environment of a step: the allow-list and what Otto adds."""
+        return {**allowed(self.settings.env_pass), **extra}
+
+
+def run_ref(run: str, *parts: str) -> str:
+    """Name a ref of a run; `/` of a task id is written `.`."""
+    return "/".join(("refs/otto/runs", run, *(part.replace("/", ".") for part in parts)))
+
+
+def task_ref(run: str, task: str, name: str) -> str:
+    """Name a ref of a task of a run."""
+    return run_ref(run, "tasks", task, name)
+
+
+def pin(repository: GitRepository, ref: str, commit: Oid) -> None:
+    """Make a commit reachable under a name of its own, before anything speaks of it.
+
+    Raises:
+        RepositoryUnusable: the name already pins something else.
+
+    """
+    match swap(repository.repo, ref, repository.ref(ref), commit):
+        case Lost(actual):
+            raise RepositoryUnusable(
+                f"{ref} was moved to {actual} while Otto wrote it",
+                hint="is another program writing below refs/otto?",
+            )
+        case _:
+            return

@@ -1,0 +1,222 @@
+"""Take what an attempt left in its worktree, as a tree.
+
+Nothing that the attempt could have prepared is trusted: not its index, config, attributes, excludes or
+refs. What counts as changed is decided by `lstat` against stamps that Otto took, and by content; conversion
+follows the base's attributes and the user's own configuration, exactly as at checkout.
+"""
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+
+from merge.attributes import flatten
+
+from merge.objects import FILE, GITLINK, SYMLINK, Oid
+from merge.paths import show
+from merge.patterns import PathSet
+from merge.trees import Change, Entry, apply
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository, git, must, read_index
+from otto_core.ignore import IgnoreRules
+from otto_core.scan import Scan, Stamp, scan
+from otto_core.worktrees import Slot
+
+_CONVERTING = re.compile(rb"\b(text|eol|crlf|ident|filter|working-tree-encoding)\b")
+_NEUTRAL = b"* !text !eol !crlf !ident !filter !working-tree-encoding\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Oddity:
+    """Something in a worktree that no tree may hold."""
+
+    path: bytes
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """What an attempt changed. `tree` lacks what is in `odd`; `ignored` was left out by ignore rules."""
+
+    tree: Oid
+    changes: tuple[Change, ...]
+    ignored: tuple[bytes, ...]
+    odd: tuple[Oddity, ...]
+
+
+def capture(slot: Slot, repository: GitRepository, owns: PathSet, max_file_bytes: int) -> Captured:
+    """Compare a slot with the tree it was reset to. The attempt's processes must be gone."""
+    base = slot.tree
+    if base is None:
+        raise ValueError("the slot was never reset")
+    found = scan(os.fsencode(slot.path), _untracked_and_ignored(slot, repository, owns))
+    touched = {path: now for path, now in found.files.items() if slot.stamps.get(path) != now}
+    large = {path for path, now in touched.items() if now.size > max_file_bytes}
+    odd = [Oddity(path, what) for path, what in sorted(found.odd.items())]
+    odd += [
+        Oddity(path, f"a file of {touched[path].size:,} bytes, over `max_file_mb` = {max_file_bytes / 1e6:g}")
+        for path in sorted(large)
+    ]
+    entries = _entries(slot, repository, {p: s for p, s in touched.items() if p not in large})
+    changes = tuple(sorted(_changes(slot, found, entries), key=lambda change: change.path))
+    return Captured(
+        tree=apply(repository.repo, base, changes),
+        changes=changes,
+        ignored=tuple(path for path in sorted(found.ignored) if owns.matches(path.rstrip(b"/"))),
+        odd=tuple(odd),
+    )
+
+
+def _untracked_and_ignored(
+    slot: Slot, repository: GitRepository, owns: PathSet
+) -> Callable[[bytes, bool], bool]:
+    """Build the walk's `skip`: untracked and ignored by the base, or by a `.gitignore` that the task owns."""
+    tracked_directories: set[bytes] = set()
+    for path in slot.entries:
+        parent = path
+        while (parent := parent.rpartition(b"/")[0]) and parent not in tracked_directories:
+            tracked_directories.add(parent)
+
+    def read(directory: bytes) -> bytes | None:
+        path = directory + b"/.gitignore" if directory else b".gitignore"
+        if owns.matches(path):
+            place = Path(os.fsdecode(os.path.join(os.fsencode(slot.path), path)))  # noqa: PTH118 - bytes
+            return place.read_bytes() if place.is_file() and not place.is_symlink() else None
+        entry = slot.entries.get(path)
+        return repository.blob(entry.oid) if entry and entry.mode != SYMLINK else None
+
+    rules = IgnoreRules(read)
+
+    def skip(path: bytes, directory: bool) -> bool:
+        if path in slot.entries or (directory and path in tracked_directories):
+            return False
+        return rules.ignores(path, directory=directory)
+
+    return skip
+
+
+def _changes(slot: Slot, found: Scan, entries: dict[bytes, Entry]) -> list[Change]:
+    changes = [
+        Change(path, slot.entries.get(path), entry)
+        for path, entry in entries.items()
+        if slot.entries.get(path) != entry
+    ]
+    return changes + [
+        Change(path, entry, None)
+        for path, entry in slot.entries.items()
+        if path not in found.files and path not in found.odd and not _submodule_untouched(slot, path)
+    ]
+
+
+def _submodule_untouched(slot: Slot, path: bytes) -> bool:
+    """Tell whether a submodule's directory is as a checkout leaves it: there, and empty."""
+    if slot.entries[path].mode != GITLINK:
+        return False
+    place = os.path.join(os.fsencode(slot.path), path)  # noqa: PTH118 - bytes
+    return os.path.isdir(place) and not os.listdir(place)  # noqa: PTH112, PTH208
+
+
+def _entries(slot: Slot, repository: GitRepository, touched: dict[bytes, Stamp]) -> dict[bytes, Entry]:
+    """Write the content of touched files and give their entries."""
+    links = {path for path, now in touched.items() if now.mode == SYMLINK}
+    files = {path: now for path, now in touched.items() if path not in links}
+    attributes = _attributes(repository, slot)
+    blobs = {path: _write_link(slot, repository, path) for path in links}
+    if files and _converts(repository, attributes):
+        blobs |= _write_converted(slot, repository, list(files), attributes)
+    else:
+        blobs |= {path: _write_raw(slot, repository, path) for path in files}
+    keeps_mode = repository.trusted_config("core.filemode") == "false"
+    entries = {}
+    for path, oid in blobs.items():
+        mode = touched[path].mode
+        if keeps_mode and path in files:
+            before = slot.entries.get(path)
+            mode = before.mode if before and before.mode not in (SYMLINK, GITLINK) else FILE
+        entries[path] = Entry(mode, oid)
+    return entries
+
+
+def _write_link(slot: Slot, repository: GitRepository, path: bytes) -> Oid:
+    target = os.readlink(os.path.join(os.fsencode(slot.path), path))  # noqa: PTH115, PTH118 - bytes
+    return repository.repo.create_blob(target)
+
+
+def _write_raw(slot: Slot, repository: GitRepository, path: bytes) -> Oid:
+    with open(os.path.join(os.fsencode(slot.path), path), "rb") as file:  # noqa: PTH118, PTH123 - bytes
+        return repository.repo.create_blob(file.read())
+
+
+def _attributes(repository: GitRepository, slot: Slot) -> bytes:
+    """Give the user's own attributes and then, as the stronger ones, those of the base."""
+    configured = repository.trusted_config("core.attributesfile")
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    place = Path(configured).expanduser() if configured else config_home / "git/attributes"
+    own = place.read_bytes() + b"\n" if place.is_file() else b""
+    return own + (flatten(repository.repo, slot.tree) if slot.tree else b"")
+
+
+def _converts(repository: GitRepository, attributes: bytes) -> bool:
+    """Tell whether any content may differ between worktree and tree."""
+    if _CONVERTING.search(attributes):
+        return True
+    return repository.trusted_config("core.autocrlf") not in (None, "false")
+
+
+def _write_converted(
+    slot: Slot, repository: GitRepository, paths: list[bytes], attributes: bytes
+) -> dict[bytes, Oid]:
+    """Let git convert and write, over a copy of Otto's own index.
+
+    `info/attributes` goes before any `.gitattributes` in the worktree (gitattributes(5)); its first line
+    makes every conversion unspecified, so that what follows it is all that applies.
+    """
+    (slot.git_dir / "info/attributes").write_bytes(_NEUTRAL + attributes)
+    index = slot.own / "capture.index"
+    index.write_bytes((slot.git_dir / "index").read_bytes())
+    try:
+        done = git(
+            *("update-index", "-z", "--add", "--replace", "--stdin"),
+            git_dir=slot.git_dir,
+            work_tree=slot.path,
+            stdin=b"".join(path + b"\0" for path in paths),
+            env={"GIT_INDEX_FILE": str(index), "GIT_OBJECT_DIRECTORY": str(repository.objects_dir)},
+        )
+        must(done, "converting what the attempt wrote")
+        written = read_index(index)
+    finally:
+        index.unlink()
+        (slot.git_dir / "info/attributes").unlink()
+    return {path: written[path] for path in paths}
+
+
+def require_filters(repository: GitRepository, commit: Oid) -> None:
+    """Refuse a base whose attributes name a content filter that cannot run here.
+
+    Raises:
+        RepositoryUnusable: a configured filter's program is missing, or Git LFS is used and not set up.
+
+    """
+    attributes = flatten(repository.repo, repository.tree_of(commit))
+    for name in sorted(set(re.findall(rb"\bfilter=([^\s]+)", attributes))):
+        filter_name = name.decode("utf-8", "replace")
+        commands = [
+            command
+            for side in ("process", "clean", "smudge")
+            if (command := repository.trusted_config(f"filter.{filter_name}.{side}"))
+        ]
+        missing = [command for command in commands if which(command.split()[0]) is None]
+        if missing or (filter_name == "lfs" and not commands):
+            raise RepositoryUnusable(
+                f"the repository's .gitattributes use the filter {show(name)!r}, "
+                + (
+                    f"but {missing[0].split()[0]!r} is not installed"
+                    if missing
+                    else "but it is not configured"
+                ),
+                hint="install git-lfs and run `git lfs install`"
+                if filter_name == "lfs"
+                else "install its program",
+            )

@@ -1,0 +1,186 @@
+"""Pooled worktrees, each with a private git directory.
+
+A slot is two directories: the worktree, which an attempt may do anything to, and a place of Otto's own
+beside it with the git directory and index that reset and snapshot use. The worktree's own `.git` is built
+anew for each attempt: it borrows the user's objects, has no remote, and shares no config, hook, ref or
+stash with the user's repository.
+
+Correctness depends on the slot's lock being held from borrow to return: the kernel frees it when the
+process dies, so a slot is never used by two.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+import platformdirs
+import portalocker
+
+from merge.objects import Oid
+from merge.trees import Entry, walk
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository, git, must, prepare_private
+from otto_core.process import Completed
+from otto_core.scan import Stamp, scan
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worktree of the pool and what Otto knows of its state."""
+
+    path: Path
+    own: Path
+    tree: Oid | None = None
+    entries: dict[bytes, Entry] = field(default_factory=dict)
+    stamps: dict[bytes, Stamp] = field(default_factory=dict)
+
+    @property
+    def git_dir(self) -> Path:
+        """The git directory that reset and snapshot use; out of the attempt's way."""
+        return self.own / "git"
+
+    @property
+    def temporary(self) -> Path:
+        """`TMPDIR` of the attempt."""
+        return self.own / "tmp"
+
+    @property
+    def prompt_file(self) -> Path:
+        """Where the attempt finds its prompt."""
+        return self.own / "prompt.md"
+
+    @property
+    def result_file(self) -> Path:
+        """Where the attempt may leave its result."""
+        return self.own / "result.json"
+
+
+def worktree_root(repository: GitRepository, configured: Path | None = None) -> Path:
+    """Give the directory that holds a repository's worktrees: below the user's cache unless configured."""
+    if configured is not None:
+        return configured
+    digest = sha256(os.fsencode(repository.common_dir)).hexdigest()[:10]
+    return Path(platformdirs.user_cache_dir("otto")) / "worktrees" / f"{repository.name}-{digest}"
+
+
+@contextmanager
+def borrow(root: Path, kind: str) -> Iterator[Slot]:
+    """Borrow a free slot of a kind (`slot` for attempts, `check` for checks) and hold its lock meanwhile.
+
+    Raises:
+        RepositoryUnusable: the place cannot be written.
+
+    """
+    lock, number = _lock_free_slot(root / ".otto", kind)
+    try:
+        yield Slot(root / f"{kind}-{number}", root / ".otto" / f"{kind}-{number}")
+    finally:
+        lock.release()
+
+
+def _lock_free_slot(own: Path, kind: str) -> tuple[portalocker.Lock, int]:
+    try:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in count():
+            lock = portalocker.Lock(own / f"{kind}-{number}.lock", mode="a", timeout=0, fail_when_locked=True)
+            with suppress(portalocker.LockException):
+                lock.acquire()
+                return lock, number
+    except OSError as error:
+        raise RepositoryUnusable(
+            f"the worktrees below {own.parent} cannot be used: {error}",
+            hint="set `worktrees.root` to a writable place",
+        ) from error
+    raise AssertionError("numbers do not end")
+
+
+def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
+    """Bring a slot to exactly the tree of a commit: nothing else is in it, not even ignored files.
+
+    Raises:
+        RepositoryUnusable: git cannot write the tree.
+
+    """
+    tree = repository.tree_of(commit)
+    slot.path.mkdir(parents=True, exist_ok=True)
+    prepare_private(slot.git_dir, repository)
+    (slot.git_dir / "index.lock").unlink(missing_ok=True)  # the slot's lock is ours, so its holder is dead
+    _remove(slot.path / ".git")
+    if not _check_out(slot, tree):
+        _remove(slot.path)
+        (slot.git_dir / "index").unlink(missing_ok=True)
+        slot.path.mkdir()
+        must(_read_tree(slot, tree), f"checking out {tree}")
+    _record(slot, repository, tree)
+    _build_git_dir(slot, repository, commit)
+    _remove(slot.temporary)
+    slot.temporary.mkdir()
+    slot.result_file.unlink(missing_ok=True)
+
+
+def remove(slot: Slot) -> None:
+    """Delete a slot's worktree and Otto's own part of it; the lock file stays, as locks must."""
+    _remove(slot.path)
+    _remove(slot.own)
+
+
+def _check_out(slot: Slot, tree: Oid) -> bool:
+    if _read_tree(slot, tree).code != 0:
+        return False
+    return git("clean", "-ffdxq", git_dir=slot.git_dir, work_tree=slot.path).code == 0
+
+
+def _read_tree(slot: Slot, tree: Oid) -> Completed:
+    return git("read-tree", "--reset", "-u", str(tree), git_dir=slot.git_dir, work_tree=slot.path)
+
+
+def _record(slot: Slot, repository: GitRepository, tree: Oid) -> None:
+    """Note what a clean slot looks like.
+
+    A file whose change time is not older than the clock tick of the note could change again unseen within
+    it (the racy index problem of Git); such stamps are dropped, so those files are compared by content.
+    """
+    slot.tree = tree
+    slot.entries = dict(walk(repository.repo, tree))
+    found = scan(os.fsencode(slot.path), lambda _path, _directory: False)
+    note = slot.own / "note"
+    note.write_bytes(b"")
+    tick = note.stat().st_ctime_ns
+    slot.stamps = {path: stamp for path, stamp in found.files.items() if stamp.ctime_ns < tick}
+
+
+def _build_git_dir(slot: Slot, repository: GitRepository, commit: Oid) -> None:
+    own = slot.path / ".git"
+    prepare_private(own, repository)
+    author = repository.author()
+    with (own / "config").open("a", encoding="utf-8", errors="surrogateescape") as config:
+        config.write(f"[user]\n\tname = {_quoted(author.name)}\n\temail = {_quoted(author.email)}\n")
+    (own / "refs/heads/otto").write_text(f"{commit}\n")
+    shutil.copy2(slot.git_dir / "index", own / "index")
+
+
+def _quoted(value: str) -> str:
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+    return f'"{escaped}"'
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    elif path.exists():
+        shutil.rmtree(path, onerror=_make_removable)
+
+
+def _make_removable(again: Callable[..., object], path: str, _error: object) -> None:
+    """Remove what a task made unremovable by taking permissions away."""
+    parent = Path(path).parent
+    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
+    if Path(path).is_dir() and not Path(path).is_symlink():
+        Path(path).chmod(stat.S_IRWXU)
+    again(path)

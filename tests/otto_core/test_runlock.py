@@ -1,0 +1,37 @@
+"""The lock of a run follows the life of its holder."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otto_core.runlock import RunBusy, driver_name, hold, is_driven
+
+HOLD = "import sys, time; from pathlib import Path; from otto_core.runlock import hold\n" + (
+    "with hold(Path(sys.argv[1]), 'r-1'):\n    print('held', flush=True); time.sleep(60)\n"
+)
+
+
+def test_i10_a_second_driver_is_told_who_drives(tmp_path: Path) -> None:
+    with hold(tmp_path, "r-1"), pytest.raises(RunBusy) as refused, hold(tmp_path, "r-1"):
+        pass
+    assert refused.value.holder == driver_name()
+
+
+def test_another_run_is_free_and_so_is_a_released_one(tmp_path: Path) -> None:
+    with hold(tmp_path, "r-1"):
+        assert is_driven(tmp_path, "r-1")
+        assert not is_driven(tmp_path, "r-2")
+    assert not is_driven(tmp_path, "r-1")
+
+
+def test_the_kernel_frees_the_lock_of_a_killed_driver(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        assert is_driven(tmp_path, "r-1")
+        holder.kill()
+    assert not is_driven(tmp_path, "r-1")
+    with hold(tmp_path, "r-1"):
+        pass

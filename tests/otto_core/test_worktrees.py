@@ -1,0 +1,140 @@
+"""Slots: their reset, their isolation from the user's repository, their locks."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from otto_core.git import GitRepository
+from otto_core.worktrees import Slot, borrow, reset
+
+
+def git(place: Path, *args: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(place), *args], check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Path:
+    """A repository with nested files, a link, an executable, and an ignore file."""
+    place = tmp_path / "user"
+    (place / "src/deep").mkdir(parents=True)
+    (place / "src/deep/a.py").write_text("a = 1\n")
+    (place / "run.sh").write_text("#!/bin/sh\n")
+    (place / "run.sh").chmod(0o755)
+    (place / "link").symlink_to("src/deep/a.py")
+    (place / ".gitignore").write_text("*.log\n")
+    git(tmp_path, "init", "-q", "user")
+    git(place, "add", "-A")
+    git(place, "commit", "-qm", "start")
+    return place
+
+
+@pytest.fixture
+def slot(tmp_path: Path, user: Path) -> Slot:
+    made = Slot(tmp_path / "pool/slot-0", tmp_path / "pool/.otto/slot-0")
+    repository = GitRepository.discover(user)
+    reset(made, repository, repository.resolve("HEAD"))
+    return made
+
+
+def listing(place: Path) -> set[str]:
+    return {
+        str(path.relative_to(place))
+        for path in place.rglob("*")
+        if ".git" not in path.relative_to(place).parts and (path.is_file() or path.is_symlink())
+    }
+
+
+FILES = {"src/deep/a.py", "run.sh", "link", ".gitignore"}
+
+
+def test_a_slot_holds_exactly_the_tree(slot: Slot) -> None:
+    assert listing(slot.path) == FILES
+    assert os.access(slot.path / "run.sh", os.X_OK)
+    assert (slot.path / "link").readlink() == Path("src/deep/a.py")
+
+
+def test_git_status_in_a_fresh_slot_is_clean_and_head_is_the_base(slot: Slot, user: Path) -> None:
+    assert git(slot.path, "status", "--porcelain") == ""
+    assert git(slot.path, "rev-parse", "HEAD") == git(user, "rev-parse", "HEAD")
+
+
+def _litter(place: Path) -> None:
+    (place / "src/deep/a.py").write_text("a = 2\n")
+    (place / "run.sh").unlink()
+    (place / "link").unlink()
+    (place / "link").mkdir()
+    (place / "link/inside").write_text("x")
+    (place / "debug.log").write_text("ignored, and still not ours")
+    subprocess.run(["git", "init", "-q", str(place / "nested")], check=True)
+    os.mkfifo(place / "pipe")
+
+
+def _spoil_git(place: Path) -> None:
+    (place / ".git/index").write_bytes(b"not an index")
+    (place / ".git/HEAD").unlink()
+
+
+def _replace_git(place: Path) -> None:
+    subprocess.run(["rm", "-rf", str(place / ".git")], check=True)
+    (place / ".git").write_text("gitdir: /nonexistent\n")
+
+
+def _forbid(place: Path) -> None:
+    (place / "src/new").mkdir()
+    (place / "src/new/file").write_text("x")
+    (place / "src/new").chmod(0o500)
+
+
+def _vanish(place: Path) -> None:
+    subprocess.run(["rm", "-rf", str(place)], check=True)
+
+
+@pytest.mark.parametrize("spoil", [_litter, _spoil_git, _replace_git, _forbid, _vanish])
+def test_reset_brings_any_slot_back_to_the_tree(spoil: object, slot: Slot, user: Path) -> None:
+    assert callable(spoil)
+    spoil(slot.path)
+    repository = GitRepository.discover(user)
+    reset(slot, repository, repository.resolve("HEAD"))
+    assert listing(slot.path) == FILES
+    assert (slot.path / "src/deep/a.py").read_text() == "a = 1\n"
+    assert git(slot.path, "status", "--porcelain", "--ignored") == ""
+
+
+def test_x5_config_hooks_stash_and_refs_made_in_a_slot_do_not_reach_the_user(slot: Slot, user: Path) -> None:
+    before = snapshot_of(user)
+    git(slot.path, "config", "core.pager", "evil")
+    (slot.path / ".git/hooks").mkdir(exist_ok=True)
+    (slot.path / ".git/hooks/post-commit").write_text("#!/bin/sh\n")
+    (slot.path / "src/deep/a.py").write_text("stashed\n")
+    git(slot.path, "stash")
+    git(slot.path, "branch", "mine")
+    git(slot.path, "commit", "-q", "--allow-empty", "-m", "agent")
+    git(slot.path, "gc", "-q", "--prune=now")
+    assert snapshot_of(user) == before
+
+
+def snapshot_of(place: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(place)): path.read_bytes() for path in sorted(place.rglob("*")) if path.is_file()
+    }
+
+
+def test_two_borrowers_never_share_a_slot_and_a_returned_one_is_used_again(tmp_path: Path) -> None:
+    with borrow(tmp_path / "pool", "slot") as first, borrow(tmp_path / "pool", "slot") as second:
+        assert first.path != second.path
+    with borrow(tmp_path / "pool", "slot") as again:
+        assert again.path == first.path
+
+
+def test_a_shallow_clone_gives_working_slots(tmp_path: Path, user: Path) -> None:
+    git(user, "commit", "-q", "--allow-empty", "-m", "second")
+    git(tmp_path, "clone", "-q", "--depth=1", f"file://{user}", "shallow")
+    repository = GitRepository.discover(tmp_path / "shallow")
+    slot = Slot(tmp_path / "pool/slot-0", tmp_path / "pool/.otto/slot-0")
+    reset(slot, repository, repository.resolve("HEAD"))
+    assert listing(slot.path) == FILES
+    assert git(slot.path, "log", "--format=%s") == "second"
