@@ -3,9 +3,9 @@
 1. `tree`: theirs changes only what ours has left as it was at the base. The changed entries go into ours.
 2. `union`: a registry that both sides changed takes the insertions of both (`merge.lines`), before the rest.
 3. `pygit2`: libgit2's three-way merge, with renames.
-4. `ort`: `git merge-tree --write-tree`, which decides wherever libgit2 conflicts or may differ silently: either
-   side removes a directory (libgit2 knows no directory renames), both changed a path that is not a plain
-   file in all three trees, or there are several merge bases.
+4. `ort`: `git merge-tree --write-tree`, which decides wherever libgit2 conflicts or may differ silently:
+   either side removes a directory (libgit2 knows no directory renames), both changed a path that is not a
+   plain file in all three trees, or there are several merge bases.
 
 The repository is a git directory of Otto's own: its `info/attributes` holds the tip's attributes
 (`merge.attributes`), it has no work tree, and its configuration includes `CONFIG`.

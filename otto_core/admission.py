@@ -2,11 +2,10 @@
 
 from collections.abc import Iterable
 
-from planner.model import Plan, Task
-
 from merge.gate import Refused, Scope
 from merge.patterns import PathSet
 from otto_core.model import Reason, ReasonKind
+from planner.model import Plan, Task
 
 MAX_TOLD = 5
 """How many paths a message names; all of them stand in the reason's `paths`."""

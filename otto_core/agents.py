@@ -4,9 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from planner.model import Task
-
 from otto_core.model import Telemetry
+from planner.model import Task
 
 
 @dataclass(frozen=True, slots=True)

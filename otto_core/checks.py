@@ -5,8 +5,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 
-from planner.model import Command
-
 from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.environment import digest
@@ -16,6 +14,7 @@ from otto_core.process import Ending, Exited, NotStarted, Stopped, Survived, Tim
 from otto_core.session import Session
 from otto_core.state import StoredPlan
 from otto_core.worktrees import Slot, borrow, reset
+from planner.model import Command
 
 
 class ChecksStopped(Exception):

@@ -5,11 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from planner.compile import Compiled, Defaults, Rejected, compile_plan
-from planner.model import Plan
-from planner.source import Source, load
-from planner.violations import Violation
-
 from merge.objects import Oid
 from merge.trees import entry
 from otto_core import events as ev
@@ -17,6 +12,10 @@ from otto_core.config import FILE_NAME, Settings, read_settings
 from otto_core.errors import Finding, PlanRejected, UsageError
 from otto_core.git import GitRepository
 from otto_core.snapshot import require_filters
+from planner.compile import Compiled, Defaults, Rejected, compile_plan
+from planner.model import Plan
+from planner.source import Source, load
+from planner.violations import Violation
 
 _SLUG_LENGTH = 40
 
@@ -84,7 +83,9 @@ def run_settings(settings: Settings, plan: Plan, *, keep_worktrees: bool) -> ev.
 def slug_of(intent: str) -> str:
     """Make a branch name's last part from the intent."""
     words = re.sub(r"[^a-z0-9]+", "-", intent.lower()).strip("-")
-    return words[:_SLUG_LENGTH].rstrip("-") or "build"
+    if len(words) > _SLUG_LENGTH:
+        words = words[: _SLUG_LENGTH + 1].rpartition("-")[0] or words[:_SLUG_LENGTH]
+    return words or "build"
 
 
 def _read_plan(plan_file: Path) -> Source:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from planner.durations import parse_duration
-from planner.source import Source, load
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from otto_core.errors import Finding, UsageError
+from planner.durations import parse_duration
+from planner.source import Source, load
 
 FILE_NAME = "otto.yaml"
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-from planner.model import Contract
-
 from merge.objects import Oid
 from merge.patterns import PathSet
 from merge.trees import Change, apply, walk
 from otto_core.git import GitRepository
 from otto_core.state import Run
+from planner.model import Contract
 
 
 def versions(repository: GitRepository, contracts: Iterable[Contract], tree: Oid) -> dict[str, str | None]:

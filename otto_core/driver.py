@@ -13,9 +13,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
-from planner.canonical import plan_id
-from planner.model import Plan
-
 from merge.objects import Oid
 from merge.swap import swap
 from otto_core import events as ev
@@ -43,6 +40,8 @@ from otto_core.scheduler import (
 )
 from otto_core.session import Session, pin, run_ref
 from otto_core.state import Run
+from planner.canonical import plan_id
+from planner.model import Plan
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -6,10 +6,10 @@ Each event says what happened and, in its docstring, what it does *not* guarante
 import json
 from typing import Annotated, Literal
 
-from planner.model import Plan
 from pydantic import Field, TypeAdapter
 
 from otto_core.model import BothChanged, GitPath, Outcome, Reason, Record, Telemetry, Verdict
+from planner.model import Plan
 
 Then = Literal["retry", "hold"]
 """What follows a failure: another attempt, or waiting for the end of the run's other work."""

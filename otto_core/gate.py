@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from planner.canonical import plan_id
-from planner.model import Command as CheckCommand
-
 from otto_core.agents import AGENTS
 from otto_core.process import Command, Ending, execute
 from otto_core.state import Run, StoredPlan
+from planner.canonical import plan_id
+from planner.model import Command as CheckCommand
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
-from pygit2.enums import ConfigLevel, RepositoryOpenFlag, SortMode
+from pygit2.enums import ConfigLevel, FileMode, RepositoryOpenFlag, SortMode
 
 from merge.objects import Oid, Repository, Signature
-from merge.strategies import MergeTreeAnswer, Unavailable
+from merge.strategies import CONFIG, MergeTreeAnswer, Unavailable
 from otto_core.errors import RepositoryUnusable
 from otto_core.process import Completed, capture
 
@@ -166,15 +166,11 @@ class GitRepository:
 
     def tree_of(self, commit: Oid) -> Oid:
         """Give the tree of a commit."""
-        found = self.repo[commit]
-        if not isinstance(found, pygit2.Commit):
-            raise RepositoryUnusable(f"{commit} is not a commit", hint="run `git fsck`")
-        return found.tree_id
+        return self.repo[commit].peel(pygit2.Commit).tree_id
 
     def parents_of(self, commit: Oid) -> list[Oid]:
         """Give the parents of a commit."""
-        found = self.repo[commit]
-        return list(found.parent_ids) if isinstance(found, pygit2.Commit) else []
+        return list(self.repo[commit].peel(pygit2.Commit).parent_ids)
 
     def head(self) -> Head:
         """Say where HEAD is.
@@ -296,6 +292,9 @@ class MergeRepository:
 
     def __init__(self, git_dir: Path, repository: GitRepository) -> None:
         prepare_private(git_dir, repository)
+        config = pygit2.Config(str(git_dir / "config"))
+        for key, value in CONFIG.items():
+            config[key] = value
         self._git_dir = git_dir
         self._objects_dir = repository.objects_dir
         self.repo = pygit2.Repository(str(git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
@@ -373,3 +372,53 @@ def fast_forward_checkout(checkout: Path, commit: Oid) -> None:
             f"the checkout {checkout} could not be moved: {said}",
             hint="commit or stash your changes there, then land again",
         )
+
+
+MAX_ADOPTED = 10_000
+"""How many objects of an attempt's own commits are kept at most."""
+
+
+def adopt_commits(
+    repository: GitRepository, own_git_dir: Path, objects: Path, head: Oid
+) -> tuple[str, ...] | None:
+    """Copy a commit, and all that it needs and the user's repository lacks, out of untrusted objects.
+
+    `own_git_dir` is one of Otto's that reads the user's objects. Gives the subjects of the copied commits
+    on the first-parent chain, oldest first; None where an object is missing, damaged, or there are more
+    than `MAX_ADOPTED`.
+    """
+    try:
+        foreign = pygit2.Repository(str(own_git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
+        foreign.odb.add_disk_alternate(str(objects))
+        lacking = _lacking(repository.repo, foreign, head)
+        for oid in lacking:
+            repository.repo.odb.write(*foreign.odb.read(oid))
+        subjects = []
+        commit = foreign[head].peel(pygit2.Commit)
+        while commit.id in lacking:
+            subjects.append(commit.message.partition("\n")[0])
+            if not commit.parent_ids:
+                break
+            commit = foreign[commit.parent_ids[0]].peel(pygit2.Commit)
+        return tuple(reversed(subjects))
+    except (pygit2.GitError, KeyError, ValueError, OSError):
+        return None
+
+
+def _lacking(known: Repository, foreign: Repository, head: Oid) -> dict[Oid, None]:
+    """List what a commit needs and `known` lacks (ValueError if that is too much)."""
+    found: dict[Oid, None] = {}
+    waiting = [head]
+    while waiting:
+        oid = waiting.pop()
+        if oid in found or oid in known:
+            continue
+        found[oid] = None
+        if len(found) > MAX_ADOPTED:
+            raise ValueError(f"more than {MAX_ADOPTED} objects")
+        match foreign[oid]:
+            case pygit2.Commit() as commit:
+                waiting += [commit.tree_id, *commit.parent_ids]
+            case pygit2.Tree() as tree:
+                waiting += [entry.id for entry in tree if entry.filemode != FileMode.COMMIT]
+    return found

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from merge.attributes import flatten
-from planner.durations import format_duration
-
 from merge.audit import Sound, Unsound, audit
 from merge.candidate import Landed, Trailers, commit, message
 from merge.gate import Refused, admit
@@ -30,6 +28,7 @@ from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
 from otto_core.publish import publish
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session, pin, run_ref, task_ref
+from planner.durations import format_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +166,7 @@ class Lander:
             return True
         if text not in session.run.excused:
             await self.checker.judge(check, Oid(hex=session.run.start.base), baseline=True)
-        return text in session.run.required
+        return text not in session.run.excused
 
     # --- mutate and next
 

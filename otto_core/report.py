@@ -166,8 +166,10 @@ def troubles(run: Run) -> tuple[Trouble, ...]:
 
 def next_steps(run: Run) -> tuple[NextStep, ...]:
     """Name the commands that make sense now, the most useful first."""
-    found = troubles(run)
-    look = (NextStep(f"otto show {found[0].task} --run {run.id}", "what happened, attempt by attempt"),)
+    look = tuple(
+        NextStep(f"otto show {trouble.task} --run {run.id}", "what happened, attempt by attempt")
+        for trouble in troubles(run)[:1]
+    )
     take = (NextStep(f"otto land {run.id}", "bring what landed into your branch"),)
     landed = take if run.tip != run.start.base else ()
     match run.outcome:
@@ -176,16 +178,17 @@ def next_steps(run: Run) -> tuple[NextStep, ...]:
         case Outcome.LANDED:
             return landed
         case Outcome.PARTIAL | Outcome.FAILED:
-            return (*(look if found else ()), *landed)
+            return (*look, *landed)
         case Outcome.REGRESSION:
-            return (NextStep(f"otto log {run.id}", "which checks ran, and where their output is"),)
+            return (NextStep(f"otto logs --check --run {run.id}", "what the failing check printed"),)
         case Outcome.BUDGET | Outcome.INTERRUPTED:
             return landed
 
 
 def format_elapsed(seconds: float) -> str:
     """Write a measured time: `0.4s` below a minute, then as durations are written in a plan."""
-    return f"{seconds:.1f}s" if seconds < 60 else format_duration(round(seconds))
+    tenths = round(seconds, 1)
+    return f"{tenths:.1f}s" if tenths < 60 else format_duration(round(seconds))
 
 
 def _result(run: Run) -> list[str]:
@@ -200,10 +203,6 @@ def _result(run: Run) -> list[str]:
 def _notes(run: Run) -> list[str]:
     told = [f"paused: {run.paused}"] if run.paused else []
     if run.final:
-        told += [
-            f"the result fails a final check that the base passes: {text}" for text in run.final.regressed
-        ]
-        told += [
-            f"a final check fails on the result, as it did on the base: {text}" for text in run.final.known
-        ]
+        told += [f"fails on the result, passes on the base: {command}" for command in run.final.regressed]
+        told += [f"fails on the result, as on the base: {command}" for command in run.final.known]
     return told

@@ -7,11 +7,10 @@ they were held for, what waits for them is settled in turn, and then the run fin
 
 from dataclasses import dataclass
 
-from planner.durations import format_duration
-
 from otto_core.errors import ExitCode
 from otto_core.model import Outcome, Reason, ReasonKind, TaskStatus
 from otto_core.state import Run, TaskState
+from planner.durations import format_duration
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ from pathlib import Path
 from shutil import which
 
 from merge.attributes import flatten
-
 from merge.objects import FILE, GITLINK, SYMLINK, Oid
 from merge.paths import show
 from merge.patterns import PathSet

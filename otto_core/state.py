@@ -9,11 +9,10 @@ from bisect import insort
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from planner.model import Plan, Task
-
 from otto_core import events as ev
 from otto_core.errors import IllegalTransition
 from otto_core.model import Outcome, Reason, TaskStatus, Verdict
+from planner.model import Plan, Task
 
 S = TaskStatus
 
@@ -212,12 +211,13 @@ def _store_plan(run: Run, event: ev.PlanStored) -> Run:
 def _record_verdict(run: Run, event: ev.Checked) -> Run:
     verdict = event.verdict
     if event.baseline:
-        passed = verdict.result == "passed"
-        return replace(
-            run,
-            required=run.required | {verdict.command} if passed else run.required,
-            excused=run.excused if passed else run.excused | {verdict.command},
-        )
+        match verdict.result:
+            case "passed":
+                return replace(run, required=run.required | {verdict.command})
+            case "failed":
+                return replace(run, excused=run.excused | {verdict.command})
+            case "timeout":  # a check that never ends says nothing about the base
+                return run
     if event.task is None:
         return run
     task = run.tasks[event.task]

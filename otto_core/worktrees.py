@@ -12,7 +12,7 @@ process dies, so a slot is never used by two.
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -124,10 +124,26 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     slot.result_file.unlink(missing_ok=True)
 
 
-def remove(slot: Slot) -> None:
-    """Delete a slot's worktree and Otto's own part of it; the lock file stays, as locks must."""
-    _remove(slot.path)
-    _remove(slot.own)
+def overlay(slot: Slot, tree: Oid) -> None:
+    """Put the files of another tree over a slot that was just reset; the slot's base stays what it is.
+
+    Raises:
+        RepositoryUnusable: git cannot write the tree.
+
+    """
+    index = slot.own / "overlay.index"
+    shutil.copy2(slot.git_dir / "index", index)
+    try:
+        must(_read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)}), f"laying {tree} over a worktree")
+    finally:
+        index.unlink()
+
+
+def set_aside(slot: Slot, place: Path) -> None:
+    """Move a slot's worktree, as it is, out of the pool; the slot is filled anew when it is borrowed next."""
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    slot.path.rename(place)
+    (slot.git_dir / "index").unlink(missing_ok=True)
 
 
 def _check_out(slot: Slot, tree: Oid) -> bool:
@@ -136,8 +152,8 @@ def _check_out(slot: Slot, tree: Oid) -> bool:
     return git("clean", "-ffdxq", git_dir=slot.git_dir, work_tree=slot.path).code == 0
 
 
-def _read_tree(slot: Slot, tree: Oid) -> Completed:
-    return git("read-tree", "--reset", "-u", str(tree), git_dir=slot.git_dir, work_tree=slot.path)
+def _read_tree(slot: Slot, tree: Oid, env: Mapping[str, str] | None = None) -> Completed:
+    return git("read-tree", "--reset", "-u", str(tree), git_dir=slot.git_dir, work_tree=slot.path, env=env)
 
 
 def _record(slot: Slot, repository: GitRepository, tree: Oid) -> None:

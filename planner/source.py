@@ -1,29 +1,39 @@
 """YAML or JSON text as plain data in which every key and item knows its line.
 
-JSON is read as the YAML that it is, after its tabs (never inside a string, RFC 8259) have become blanks.
+JSON is not quite YAML (its escapes and control characters differ), so it is parsed as JSON, but into the
+nodes of a YAML document: one reader turns either into data.
 """
 
+import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import yaml
 
+from planner.json_nodes import compose_json
+from planner.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, TooLarge
 from planner.violations import Violation
 
-MAX_NODES = 200_000
-"""How many values a file may expand to; aliases count each time they are used."""
-
 Path = tuple[str | int, ...]
+
 _LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_JSON = re.compile(r'\s*\{\s*["}]')
+_PLAIN = frozenset(
+    f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "timestamp")
+)
+_YAML_HINT = "check the indentation, and quote what has a colon or a hash in it"
+_JSON_HINT = "what begins with `{` and a quote is read as JSON"
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A file's data and where each part of it stands."""
+    """A file's data, where each part of it stands, and how its numbers, booleans and dates are spelled."""
 
     file: str
     data: Mapping[str, object]
     lines: Mapping[Path, int] = field(default_factory=dict)
+    spelling: Mapping[Path, str] = field(default_factory=dict)
 
     def line(self, path: Path) -> int | None:
         """Give the line of a value, or of the nearest value around it that has one."""
@@ -38,88 +48,121 @@ class Source:
 
 
 def load(content: str | bytes, file: str) -> Source | tuple[Violation, ...]:
-    """Read a file whose root is a mapping, or say what is wrong with it; `file` is its name for messages."""
+    """Read a file whose root is a mapping, or say what is wrong with it; `file` is its name for messages.
+
+    What begins with `{` and a quote is JSON (RFC 8259), all else YAML 1.1 as PyYAML reads it.
+    """
+    raw = content if isinstance(content, bytes) else content.encode("utf-8", "surrogatepass")
+    if len(raw) > MAX_BYTES:
+        return (Violation(file, None, f"the file has {len(raw):,} bytes; the limit is {MAX_BYTES:,}"),)
     try:
-        text = content.decode("utf-8") if isinstance(content, bytes) else content
+        text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1 if isinstance(content, bytes) else None
+        line = raw[: error.start].count(b"\n") + 1
         return (Violation(file, line, "the file is not UTF-8", "save it as UTF-8"),)
-    if text.lstrip().startswith("{"):
-        text = text.replace("\t", "  ")
+    reader = _Reader(file)
     try:
-        loader = _LOADER(text)
-        try:
-            root = loader.get_single_node()
-            reader = _Reader(loader, file)
-            data = reader.read(root, ()) if root is not None else None
-        finally:
-            loader.dispose()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        problem = " ".join(filter(None, [error.context, error.problem]))
-        return (Violation(file, mark.line + 1 if mark else None, f"not valid YAML: {problem}", _YAML_HINT),)
-    except (yaml.YAMLError, RecursionError, _TooLarge) as error:
-        return (Violation(file, None, f"not readable as YAML: {error}", _YAML_HINT),)
+        root = compose_json(text) if _JSON.match(text) else _compose_yaml(text)
+        data = reader.read(root, ()) if root is not None else None
+    except (yaml.YAMLError, ValueError, TooLarge) as error:
+        return (_unreadable(file, raw, error),)
+    if reader.faults:
+        return tuple(reader.faults)
     if not isinstance(data, dict):
-        return (
-            Violation(file, 1, "the file is not a mapping of keys to values", "start it with `version: 1`"),
-        )
-    return tuple(reader.faults) or Source(file, data, reader.lines)
+        wrong = "the file is not a mapping of keys to values"
+        return (Violation(file, 1, wrong, "start it with `version: 1`"),)
+    return Source(file, data, reader.lines, reader.spelling)
 
 
-_YAML_HINT = "check the indentation, and quote what has a colon or a hash in it"
+def _unreadable(file: str, raw: bytes, error: yaml.YAMLError | ValueError | TooLarge) -> Violation:
+    match error:
+        case TooLarge(line=line):
+            return Violation(file, line, str(error), "write it in a simpler way")
+        case yaml.reader.ReaderError(position=position, reason=reason):
+            line = raw.count(b"\n", 0, position) + 1
+            return Violation(file, line, f"not valid YAML: {reason}", "remove the control character")
+        case yaml.MarkedYAMLError():
+            mark = error.problem_mark or error.context_mark
+            problem = " ".join(filter(None, [error.context, error.problem]))
+            return Violation(file, mark.line + 1 if mark else None, f"not valid YAML: {problem}", _YAML_HINT)
+        case json.JSONDecodeError(lineno=line, msg=problem):
+            return Violation(file, line, f"not valid JSON: {problem}", _JSON_HINT)
+        case _:
+            return Violation(file, None, f"not readable: {error}", "check the file's syntax")
 
 
-class _TooLarge(Exception):
-    def __init__(self) -> None:
-        super().__init__(f"it expands to more than {MAX_NODES:,} values")
+def _compose_yaml(text: str) -> yaml.Node | None:
+    # Composing recurses, in C without a bound; so the depth is measured first, on the flat stream of events.
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > MAX_DEPTH:
+            raise TooLarge.depth(event.start_mark.line + 1 if event.start_mark else None)
+    root: yaml.Node | None = yaml.compose(text, Loader=_LOADER)
+    return root
 
 
 class _Reader:
-    """Turns nodes into data, noting lines and duplicate keys on the way."""
+    """Turns nodes into data, noting lines and what has no place in a file of ours on the way."""
 
-    def __init__(self, loader: yaml.SafeLoader, file: str) -> None:
-        self._loader = loader
+    def __init__(self, file: str) -> None:
         self._file = file
+        self._scalars = yaml.constructor.SafeConstructor()
         self._count = 0
-        self._open: set[int] = set()
         self.lines: dict[Path, int] = {}
+        self.spelling: dict[Path, str] = {}
         self.faults: list[Violation] = []
 
     def read(self, node: yaml.Node, path: Path) -> object:
+        """Read a node and all below it; aliases count each time they are used, as one within itself does."""
+        line = node.start_mark.line + 1
         self._count += 1
         if self._count > MAX_NODES:
-            raise _TooLarge
-        self.lines.setdefault(path, node.start_mark.line + 1)
+            raise TooLarge.nodes()
+        if len(path) > MAX_DEPTH:
+            raise TooLarge.depth(line)
+        self.lines.setdefault(path, line)
+        if node.tag not in _PLAIN:
+            self._fault(line, f"the tag {node.tag!r} has no meaning here", "remove it, or quote the value")
+            return None
         if isinstance(node, yaml.ScalarNode):
-            value = self._loader.construct_object(node)
-            return _joined(value) if isinstance(value, str) else value
-        if id(node) in self._open:
-            raise yaml.MarkedYAMLError(problem="a value contains itself", problem_mark=node.start_mark)
-        self._open.add(id(node))
+            return self._scalar(node, path, line)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.read(item, (*path, place)) for place, item in enumerate(node.value)]
+        return dict(self._pairs(node, path))
+
+    def _scalar(self, node: yaml.ScalarNode, path: Path, line: int) -> object:
         try:
-            if isinstance(node, yaml.SequenceNode):
-                return [self.read(item, (*path, place)) for place, item in enumerate(node.value)]
-            return dict(self._pairs(node, path))
-        finally:
-            self._open.discard(id(node))
+            value: object = self._scalars.construct_object(node)
+        except ValueError as error:
+            wrong = f"{node.value[:40]!r} cannot be read: {error}"
+            self._fault(line, wrong, "if it is text, put it in quotes")
+            return None
+        if not isinstance(value, str):
+            self.spelling[path] = node.value
+        elif any("\ud800" <= char <= "\udfff" for char in value):
+            self._fault(line, "half of a surrogate pair is not text", "write the whole character")
+        elif "\0" in value:
+            self._fault(line, "a NUL character is not text", "remove it")
+        return value
 
     def _pairs(self, node: yaml.Node, path: Path) -> Iterator[tuple[str, object]]:
-        seen: set[str] = set()
+        seen: dict[str, int] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value) if isinstance(key_node, yaml.ScalarNode) else "a composite key"
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                self._fault(line, "a key is a list or a mapping", "write a single word")
+                continue
+            key = str(key_node.value)
             if key in seen:
-                line = key_node.start_mark.line + 1
-                self.faults.append(
-                    Violation(self._file, line, f"the key {key!r} stands here twice", "remove one of them")
-                )
-            seen.add(key)
-            self.lines[(*path, key)] = key_node.start_mark.line + 1
+                first = f"the first time on line {seen[key]}"
+                self._fault(line, f"the key {key!r} stands here twice, {first}", "remove one of them")
+            seen[key] = line
+            self.lines[*path, key] = line
             yield key, self.read(value_node, (*path, key))
 
-
-def _joined(text: str) -> str:
-    """Join the two halves of a character that JSON wrote as a surrogate pair."""
-    if not any("\ud800" <= char <= "\udfff" for char in text):
-        return text
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+    def _fault(self, line: int, message: str, hint: str) -> None:
+        self.faults.append(Violation(self._file, line, message, hint))

@@ -20,19 +20,20 @@ Files = Mapping[str | bytes, str | bytes]
 """Paths and contents; text stands for its UTF-8 bytes."""
 
 FIRST_DAY = datetime(2026, 11, 20, 19, 0, tzinfo=UTC)
+_PERSON = {
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_CONFIG_NOSYSTEM": "1",
+    **{f"GIT_{who}_NAME": "Test Person" for who in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{who}_EMAIL": "person@example.com" for who in ("AUTHOR", "COMMITTER")},
+    **{f"GIT_{who}_DATE": FIRST_DAY.isoformat() for who in ("AUTHOR", "COMMITTER")},
+}
 TELEMETRY = Telemetry(duration_s=0.4, missing="command agent")
 
 
 def git(repo: Path, *args: str, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> str:
-    """Run git in a repository; gives what it prints, stripped."""
-    done = subprocess.run(
-        ["git", *args],
-        cwd=repo,
-        input=stdin,
-        env={**os.environ, **(env or {})},
-        capture_output=True,
-        check=False,
-    )
+    """Run git as one person at one moment, so that ids repeat; gives what it prints, stripped."""
+    own = {**os.environ, **_PERSON, **(env or {})}
+    done = subprocess.run(["git", *args], cwd=repo, input=stdin, env=own, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
     return done.stdout.decode("utf-8", "surrogateescape").strip()
 
@@ -146,7 +147,7 @@ def reason(
 
 
 class RunBuilder:
-    """Appends the events of a run to the journal of a repository, with the commits and refs that go with them."""
+    """Appends the events of a run to a repository's journal, with the commits and refs they name."""
 
     def __init__(
         self,
@@ -398,7 +399,7 @@ STRANDED = reason(ReasonKind.DEPENDENCY_FAILED, "'coupons' did not land", hint="
 def shop_run(
     repo: Path, *, run_id: str = "r-20261120-aaaa", observe: Observer = lambda _event, _run: None
 ) -> RunBuilder:
-    """Make a finished run in which `coupons` failed after a retry, and `changelog` with it; the rest landed."""
+    """Make a run in which `coupons` failed after a retry, and `changelog` with it; the others landed."""
     run = RunBuilder(repo, *SHOP, run_id=run_id, observe=observe)
     run.do("models", {"shop/models.py": "ACCOUNTS = []\n"})
     run.do("routes", {"shop/routes.py": "ROUTES = []\n"})

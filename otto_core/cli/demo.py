@@ -1,14 +1,16 @@
 """`otto demo`: the bundled sample, from nothing to a landed history."""
 
+import os
 import shutil
+import sys
 import tempfile
 from importlib.resources import files
 from pathlib import Path
 
 import click
 
+from otto_core.build import build
 from otto_core.cli import live, output
-from otto_core.cli.build import run_plan
 from otto_core.compose import compose
 from otto_core.git import GitRepository, init_sample
 from otto_core.report import summary
@@ -31,14 +33,16 @@ def sample() -> Path:
 @click.pass_context
 def demo(context: click.Context, *, place: Path | None) -> None:
     """Run the bundled sample: no network, no keys, a repository of its own."""
+    _prefer_this_python()
     home = place or Path(tempfile.mkdtemp(prefix="otto-demo-")) / SAMPLE
-    shutil.copytree(sample(), home, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(sample(), home, ignore=shutil.ignore_patterns("__pycache__", "ledger.json"))
     init_sample(home, "A small shop")
     repository = GitRepository.discover(home)
     output.line(f"A small shop, in a repository of its own: {home}")
     output.line(f"$ cd {home} && otto build --plan plan.yaml")
     composed = compose(repository, home / "plan.yaml")
-    run = run_plan(repository, composed, observe=live.choose())
+    with live.choose() as view:
+        run = build(repository, composed, observe=view)
     output.lines(summary(run))
     output.line("")
     output.line(f"$ git log --first-parent --format='%h %s' {run.branch}")
@@ -47,3 +51,9 @@ def demo(context: click.Context, *, place: Path | None) -> None:
     output.line("")
     output.line(f"Look around: cd {home} && otto status, otto graph, otto show TASK, otto log")
     context.exit(EXIT_CODES[run.outcome])
+
+
+def _prefer_this_python() -> None:
+    """Let `python3` in the sample be the interpreter that runs Otto, which is new enough."""
+    directory = str(Path(sys.executable).parent)
+    os.environ["PATH"] = os.pathsep.join([directory, os.environ.get("PATH", os.defpath)])

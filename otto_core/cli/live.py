@@ -59,7 +59,7 @@ class Plain:
 
     def __init__(self) -> None:
         self._introduced = False
-        self._open = True
+        self._watched = True
 
     def __enter__(self) -> Self:
         return self
@@ -69,7 +69,7 @@ class Plain:
 
     def __call__(self, event: ev.Event, run: Run) -> None:
         """Print the event."""
-        if not self._introduced:
+        if not self._introduced and run.stored:
             self._introduced = True
             for told in introduction(run):
                 self._print(told)
@@ -77,12 +77,12 @@ class Plain:
             self._print(plain_line(event, run))
 
     def _print(self, told: str) -> None:
-        if not self._open:
+        if not self._watched:
             return
         try:
             output.line(told, err=True)
         except OSError:  # nobody reads on; the run does not depend on being watched
-            self._open = False
+            self._watched = False
 
 
 def plain_line(event: ev.Event, run: Run) -> str:
@@ -114,6 +114,8 @@ class Live:
 
     def __call__(self, event: ev.Event, run: Run) -> None:
         """Take note of the event; the next frame shows it."""
+        if (self._run is None or not self._run.stored) and run.stored:
+            self._console.print(Text("\n".join(map(safe, introduction(run))), style="dim"))
         self._run, self._told_at = run, self._clock()
         if isinstance(event, ev.AttemptStarted):
             self._begun[event.task] = self._told_at
@@ -123,7 +125,7 @@ class Live:
     def _frame(self) -> Group:
         """Draw the present state; called by the thread that refreshes the screen."""
         run = self._run
-        if run is None:
+        if run is None or not run.stored:
             return Group()
         space = _FINAL_LINES if self._over else max(self._console.height - 3, 3)
         drawn = tree(run, lambda name: self._remark(run, name), space=space)
@@ -143,7 +145,8 @@ class Live:
                 number = f"attempt {len(task.attempts)} of {run.spec(name).max_attempts}"
                 return Styled(f"{number}  {took}", "cyan")
             case TaskStatus.PRODUCED:
-                return Styled("checking" if run.queue[0] == name else "waits to land", "blue")
+                checking = run.queue[0] == name and not self._over
+                return Styled("checking" if checking else "waits to land", "blue")
             case TaskStatus.LANDED:
                 return Styled(f"{(task.commit or '')[:SHORT]}  {run.spec(name).title}", dim=True)
             case TaskStatus.HELD | TaskStatus.FAILED if task.reason:

@@ -1,6 +1,7 @@
 """`otto logs`: what a task's command printed, or the last check of what it produced."""
 
 from codecs import getincrementaldecoder
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -15,32 +16,49 @@ _PIECE = 1 << 16  # bytes at a time: a log may be one endless line
 
 
 @click.command()
-@click.argument("name", metavar="TASK")
+@click.argument("name", metavar="[TASK]", required=False)
 @click.option("--run", "run_name", help="The run, by a unique prefix (default: the newest).")
 @click.option("--attempt", "number", type=int, help="The attempt, from 1 (default: the last).")
-@click.option("--check", is_flag=True, help="The output of the last check of that attempt instead.")
-def logs(*, name: str, run_name: str | None, number: int | None, check: bool) -> None:
+@click.option(
+    "--check", is_flag=True, help="The last check of that attempt; without TASK, of the run's result."
+)
+def logs(*, name: str | None, run_name: str | None, number: int | None, check: bool) -> None:
     """Print what a task's command printed. TASK is a full id or a unique suffix of one."""
     with select.opened() as (repository, journal):
         run = select.run(journal, run_name)
-        task = select.task(run, name)
-        attempt = select.attempt(task, number)
-        log = _last_check(journal, run, task.id, attempt.number) if check else attempt.start.log
+        log = _log_of_run(journal, run, check) if name is None else _log_of(journal, run, name, number, check)
         place = repository.store / "logs" / run.id / log
-    _print(place, again=f"otto show {task.id} --run {run.id}")
+    _print(place, again=f"otto log {run.id}")
 
 
-def _last_check(journal: Journal, run: Run, task: str, attempt: int) -> str:
-    """Find the log of the attempt's last check: the one that failed, where one did."""
-    events = (stored.event for stored in journal.events(run.id))
-    found = [
-        e.verdict.log for e in events if isinstance(e, Checked) and (e.task, e.attempt) == (task, attempt)
-    ]
+def _log_of(journal: Journal, run: Run, name: str, number: int | None, check: bool) -> str:
+    """Name the log of an attempt, or of its last check: the one that failed, if one did."""
+    task = select.task(run, name)
+    attempt = select.attempt(task, number)
+    if not check:
+        return attempt.start.log
+    found = [e.verdict.log for e in _checks(journal, run) if (e.task, e.attempt) == (task.id, attempt.number)]
     if not found:
         raise UsageError(
-            f"nothing of attempt {attempt} of {task} was checked", hint=f"otto show {task} --run {run.id}"
+            f"nothing of attempt {attempt.number} of {task.id} was checked",
+            hint=f"otto show {task.id} --run {run.id}",
         )
     return found[-1]
+
+
+def _log_of_run(journal: Journal, run: Run, check: bool) -> str:
+    """Name the log of the last final check of the run's result that failed; if none did, of the last."""
+    if not check:
+        raise UsageError("a task is needed, or `--check` for the run's own checks", hint="otto logs TASK")
+    final = [e.verdict for e in _checks(journal, run) if e.task is None and not e.baseline]
+    bad = [verdict for verdict in final if verdict.result != "passed"]
+    if not final:
+        raise UsageError(f"the result of {run.id} has not been checked as a whole", hint=f"otto log {run.id}")
+    return (bad or final)[-1].log
+
+
+def _checks(journal: Journal, run: Run) -> Iterator[Checked]:
+    return (stored.event for stored in journal.events(run.id) if isinstance(stored.event, Checked))
 
 
 def _print(place: Path, *, again: str) -> None:

@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 import click
-from planner.canonical import plan_id
-from planner.model import Task
 
 from otto_core.cli import output
 from otto_core.compose import Composed, compose
 from otto_core.errors import UsageError
 from otto_core.git import GitRepository
+from planner.canonical import plan_id
+from planner.model import Task
 
 
 @click.command()

@@ -58,7 +58,7 @@ def _drawn(run: Run, levels: Sequence[_Level], remark: Remark) -> list[Line]:
     lines: list[Line] = []
     for place, (number, tasks, hidden) in enumerate(levels):
         last = place == len(levels) - 1
-        more = f", and {_counted(run, hidden)}" if hidden else ""
+        more = f" ({_counted(run, hidden)} not shown)" if hidden else ""
         lines.append((Styled("└─ " if last else "├─ "), Styled(f"generation {number}{more}", dim=True)))
         for task in tasks:
             bar = "   " if last else "│  "

@@ -27,7 +27,7 @@ CASES: dict[str, dict[str, str]] = {
     },
     "macros from the root only": {
         ".gitattributes": "[attr]mac foo -bar\n*.c mac\n",
-        "sub/.gitattributes": "[attr]no foo\n*.d mac\n",
+        "sub/.gitattributes": "[attr]no zap\n*.d mac no\n",
     },
     "macro of git's own": {"sub/.gitattributes": "*.c binary\n"},
     "quoted patterns": {

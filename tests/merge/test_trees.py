@@ -10,7 +10,7 @@ from merge import trees
 from merge.trees import Change, Entry
 from tests.merge.generated import Tree, sides
 from tests.merge.generated import trees as generated_trees
-from tests.merge.repos import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, Box, Files
+from tests.merge.repos import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, Box, Content, Files
 
 COMMIT = b"1" * 40
 
@@ -84,7 +84,7 @@ def test_changes_open_only_trees_on_the_way(box: Box) -> None:
 def test_modes_are_read_as_git_reads_them(box: Box) -> None:
     blob = box.repo.create_blob(b"1").raw
     old = box.repo.odb.write(ObjectType.TREE, b"100664 a\0" + blob + b"100775 b\0" + blob)
-    files: Files = {"a": "1", "b": (EXECUTABLE, b"1")}
+    files: dict[str, Content] = {"a": "1", "b": (EXECUTABLE, b"1")}
     assert trees.changes(box.repo, old, box.tree(files)) == []
     assert trees.apply(box.repo, old, []) == old
 
@@ -147,7 +147,7 @@ def test_a_clash_of_file_and_directory_is_an_error(box: Box, files: Files, path:
 
 
 def test_a_path_is_looked_up_as_file_directory_or_nothing(box: Box) -> None:
-    files: Files = {"a/b": "1", "l": (SYMLINK, b"a")}
+    files: dict[str, Content] = {"a/b": "1", "l": (SYMLINK, b"a")}
     tree = box.tree(files)
     below = box.tree({"b": "1"})
     assert trees.entry(box.repo, tree, b"a/b") == Entry(FILE, box.repo.create_blob(b"1"))

@@ -1,6 +1,7 @@
 """The life of a run without a clock, disk, agent or Git: a driver that makes every effect up.
 
-It does what `decide` names, in an order and with results that the test chooses, and checks the invariants after each event.
+It does what `decide` names, in an order and with results that the test chooses, and checks the invariants
+after each event.
 """
 
 from collections.abc import Callable
@@ -164,7 +165,7 @@ class Simulation:
         attempt: Callable[[str], Result] = lambda _: "produced",
         land: Callable[[str], Verdicts] = lambda _: "land",
     ) -> Run:
-        """Do the first thing that `decide` names until nothing is left; a run that does not end fails the test."""
+        """Do the first thing that `decide` names until nothing is left; a run without an end fails the test."""
         for _ in range(10_000):
             actions = decide(self.run, 0.0)
             if not actions:

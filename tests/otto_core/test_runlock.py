@@ -8,9 +8,14 @@ import pytest
 
 from otto_core.runlock import RunBusy, driver_name, hold, is_driven
 
-HOLD = "import sys, time; from pathlib import Path; from otto_core.runlock import hold\n" + (
-    "with hold(Path(sys.argv[1]), 'r-1'):\n    print('held', flush=True); time.sleep(60)\n"
-)
+HOLD = """
+import sys, time
+from pathlib import Path
+from otto_core.runlock import hold
+with hold(Path(sys.argv[1]), 'r-1'):
+    print('held', flush=True)
+    time.sleep(60)
+"""
 
 
 def test_i10_a_second_driver_is_told_who_drives(tmp_path: Path) -> None:

@@ -1,12 +1,11 @@
 """Decisions: order, honest ends, limits; and thousands of random histories of the pure core."""
 
 import string
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plans import BASE, a_plan, a_task
-from simulation import SETTINGS, Simulation, begin
 
 from otto_core import events as ev
 from otto_core.model import Outcome, ReasonKind, TaskStatus
@@ -19,10 +18,12 @@ from otto_core.scheduler import (
     StartAttempt,
     decide,
 )
-from planner.model import Contract, Plan
+from planner.model import Contract, Plan, Task
+from tests.otto_core.plans import BASE, a_plan, a_task
+from tests.otto_core.simulation import SETTINGS, Result, Simulation, begin
 
 
-def failing(*names: str):  # noqa: ANN201
+def failing(*names: str) -> Callable[[str], Result]:
     return lambda name: "failed" if name in names else "produced"
 
 
@@ -157,7 +158,7 @@ def test_nothing_is_decided_once_a_run_is_over_or_paused(outcome: Outcome) -> No
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     names = string.ascii_lowercase[: draw(st.integers(1, 6))]
-    tasks = []
+    tasks: list[Task] = []
     for place, name in enumerate(names):
         role = "foundation" if place < 2 and draw(st.booleans()) else "feature"
         after = {n for n in names[:place] if draw(st.booleans())}

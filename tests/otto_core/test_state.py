@@ -3,14 +3,14 @@
 import itertools
 
 import pytest
-from plans import BASE, a_plan, a_task
-from simulation import SETTINGS, Simulation, a_reason, a_verdict, begin, oid
 
 from otto_core import events as ev
 from otto_core.errors import IllegalTransition
 from otto_core.model import ReasonKind, TaskStatus
 from otto_core.scheduler import StartAttempt, decide
 from otto_core.state import TRANSITIONS, apply
+from tests.otto_core.plans import BASE, a_plan, a_task
+from tests.otto_core.simulation import SETTINGS, Simulation, a_reason, a_verdict, begin, oid
 
 
 def simulation(**options: object) -> Simulation:
@@ -232,7 +232,7 @@ def test_a_lost_landing_goes_back_to_the_head_of_the_queue() -> None:
 def test_a_run_with_unsettled_tasks_cannot_finish() -> None:
     sim = simulation()
     with pytest.raises(IllegalTransition, match="2 tasks are not settled"):
-        sim.record(ev.RunFinished(outcome="landed"))  # type: ignore[arg-type]
+        sim.record(ev.RunFinished(outcome="landed"))
 
 
 def test_elapsed_time_is_that_of_the_last_event_that_a_driver_wrote() -> None:

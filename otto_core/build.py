@@ -1,0 +1,52 @@
+"""A build from composed plan to last state: what the command line, and any other front, calls."""
+
+import asyncio
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from otto_core.compose import Composed, run_settings, slug_of
+from otto_core.driver import Driver, create_run, new_run_id
+from otto_core.git import GitRepository
+from otto_core.journal import Journal
+from otto_core.reconcile import reconcile_all
+from otto_core.runlock import hold
+from otto_core.session import Observer, Session
+from otto_core.state import Run
+from otto_core.worktrees import worktree_root
+
+
+def build(
+    repository: GitRepository,
+    composed: Composed,
+    *,
+    keep_worktrees: bool = False,
+    observe: Observer | None = None,
+) -> Run:
+    """Start a run and drive it to its end or to a pause; gives its last state.
+
+    Whatever an earlier driver left half landed is reconciled from Git first.
+
+    Raises:
+        RepositoryUnusable: the repository, its store or the worktrees cannot be used.
+
+    """
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal.open(repository.store / "otto.db"))
+        reconcile_all(repository, journal)
+        run_id = new_run_id(datetime.now(UTC), journal.run_ids())
+        stack.enter_context(hold(repository.store, run_id))
+        settings = run_settings(composed.settings, composed.plan, keep_worktrees=keep_worktrees)
+        run = create_run(
+            repository,
+            journal,
+            composed.plan,
+            settings,
+            run_id=run_id,
+            prefix=composed.settings.branch_prefix,
+            slug=slug_of(composed.plan.intent),
+        )
+        worktrees = worktree_root(repository, composed.settings.worktrees.root)
+        session = Session(run, journal, repository, composed.settings, worktrees)
+        if observe is not None:
+            session.observe = observe
+        return asyncio.run(Driver(session).drive())

@@ -1,0 +1,83 @@
+"""What an attempt says of itself: the commits it made and the result file it wrote. Quoted, never trusted."""
+
+import json
+import os
+import re
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from merge.objects import Oid
+from otto_core.git import GitRepository, adopt_commits
+from otto_core.worktrees import Slot
+
+_MAX_BYTES = 65_536
+_MAX_SUMMARY = 2_000
+_OID = re.compile(r"[0-9a-f]{40}")
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """The commits that an attempt made on top of its base: the last one, and all subjects, oldest first."""
+
+    head: Oid | None
+    subjects: tuple[str, ...]
+
+
+def adopt_history(repository: GitRepository, slot: Slot, base: Oid) -> History:
+    """Copy the commits that an attempt made into the user's objects; no ref points to them yet.
+
+    A git directory that the attempt broke, replaced or forged has no history.
+    """
+    git_dir = slot.path / ".git"
+    head = _read_head(git_dir)
+    if head is None or head == base:
+        return History(None, ())
+    subjects = adopt_commits(repository, slot.git_dir, git_dir / "objects", head)
+    return History(None, ()) if subjects is None else History(head, subjects)
+
+
+def summary_of(slot: Slot) -> tuple[str, ...]:
+    """Give the `summary` of the result file as lines, if the attempt wrote one that can be read."""
+    try:
+        written = json.loads(_read(slot.result_file) or "null")
+    except ValueError:
+        return ()
+    summary = written.get("summary") if isinstance(written, dict) else None
+    return tuple(summary[:_MAX_SUMMARY].splitlines()) if isinstance(summary, str) else ()
+
+
+def _read_head(git_dir: Path) -> Oid | None:
+    """Read HEAD of an untrusted git directory: text files only, no links, no configuration."""
+    if not stat.S_ISDIR(_mode(git_dir)):
+        return None
+    content = (_read(git_dir / "HEAD") or "").strip()
+    if content.startswith("ref: refs/"):
+        ref = content.removeprefix("ref: ")
+        packed = re.search(
+            rf"^([0-9a-f]{{40}}) {re.escape(ref)}$", _read(git_dir / "packed-refs") or "", re.MULTILINE
+        )
+        loose = None if ".." in ref.split("/") else _read(git_dir / ref)
+        content = (loose or (packed[1] if packed else "")).strip()
+    return Oid(hex=content) if _OID.fullmatch(content) else None
+
+
+def _read(place: Path) -> str | None:
+    """Read a small regular file, following no link at its end."""
+    if not stat.S_ISREG(_mode(place)):
+        return None
+    try:
+        file = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return None
+    try:
+        return os.read(file, _MAX_BYTES).decode("utf-8", "replace")
+    finally:
+        os.close(file)
+
+
+def _mode(place: Path) -> int:
+    try:
+        return place.lstat().st_mode
+    except OSError:
+        return 0
