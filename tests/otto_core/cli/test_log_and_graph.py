@@ -33,15 +33,8 @@ def test_the_journal_as_json_lines_gives_every_event_back(shop: Path, otto: Otto
 
 
 def verdict(result: str, code: int | None) -> Verdict:
-    fields = {
-        "command": "make test",
-        "scope": "each",
-        "tree": "a" * 40,
-        "digest": "d",
-        "duration_s": 1.0,
-        "log": "x",
-    }
-    return Verdict.model_validate({**fields, "result": result, "exit_code": code})
+    fixed = {"command": "make test", "scope": "each", "tree": "a" * 40, "digest": "d", "log": "x"}
+    return Verdict.model_validate({**fixed, "duration_s": 1.0, "result": result, "exit_code": code})
 
 
 @pytest.mark.parametrize(
@@ -141,5 +134,4 @@ def test_the_graph_in_mermaid_is_safe_whatever_ids_and_titles_say(tmp_path: Path
     assert drawn.startswith("flowchart LR\n")
     assert '    t0["· end<br/>Say #34;no#34;#59; #60;b#62;#93;"]:::pending\n' in drawn
     assert "  t0 -.-> t1\n" in drawn
-    nodes = re.findall(r"^ +(\S+)\[", drawn, flags=re.MULTILINE)
-    assert nodes == ["g1", "t0", "g2", "t1"] or [n.split()[-1] for n in nodes] == ["t0", "t1"]
+    assert re.findall(r"^    (\w+)\[", drawn, flags=re.MULTILINE) == ["t0", "t1"]

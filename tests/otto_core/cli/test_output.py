@@ -1,0 +1,119 @@
+import os
+import sys
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from otto_core.cli import output
+from otto_core.cli.output import MARKS, OUTCOME_COLOURS, Styled, safe, safe_log
+from otto_core.model import Outcome, TaskStatus
+
+ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.binary().map(
+    lambda data: data.decode("utf-8", "surrogateescape")
+)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """Make standard output a real terminal; gives the end that a person would look at."""
+    master, slave = os.openpty()
+    with open(slave, "w", encoding="utf-8") as stream:
+        monkeypatch.setattr(sys, "stdout", stream)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        yield master
+    os.close(master)
+
+
+def seen(terminal: int) -> str:
+    sys.stdout.flush()
+    return os.read(terminal, 1 << 16).decode().replace("\r\n", "\n")
+
+
+@given(ANY_TEXT)
+@settings(deadline=None, max_examples=300)
+def test_safe_text_is_printable_and_can_be_written_as_utf_8(text: str) -> None:
+    shown = safe(text)
+    assert shown.isprintable()
+    shown.encode()
+
+
+@given(ANY_TEXT)
+@settings(deadline=None, max_examples=300)
+def test_a_safe_log_has_no_control_but_line_ends_and_tabs(text: str) -> None:
+    shown = safe_log(text)
+    assert all(char.isprintable() or char in "\n\t" for char in shown)
+    shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        pytest.param("plain é ✓", "plain é ✓", id="printable text stands for itself"),
+        pytest.param("C:\\a", "C:\\a", id="a backslash too"),
+        pytest.param("\x1b[2J", "\\x1b[2J", id="escape"),
+        pytest.param("a\nb", "a\\nb", id="line end"),
+        pytest.param("caf\udce9", "caf\\xe9", id="byte that is not UTF-8"),
+        pytest.param("\u202eabc", "\\xe2\\x80\\xaeabc", id="text that would run backwards"),
+    ],
+)
+def test_text_is_shown_escaped_where_it_could_mislead(text: str, shown: str) -> None:
+    assert safe(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("log", "shown"),
+    [
+        pytest.param("\x1b[1;31mFAILED\x1b[0m\n", "FAILED\n", id="colours go"),
+        pytest.param("10%\r20%\r\n", "10%\n20%\n", id="a progress bar becomes lines"),
+        pytest.param("\x1b]0;title\x07\tx", "\\x1b]0;title\\x07\tx", id="a title stays text"),
+    ],
+)
+def test_a_log_is_readable_and_harmless_on_a_terminal(log: str, shown: str) -> None:
+    assert safe_log(log) == shown
+
+
+def test_every_state_and_outcome_has_a_look_of_its_own_symbol() -> None:
+    assert set(MARKS) == set(TaskStatus)
+    assert set(OUTCOME_COLOURS) == set(Outcome)
+    symbols = [mark.symbol for mark in MARKS.values()]
+    assert len(set(symbols)) == len(symbols)
+    assert all(len(symbol) == 1 for symbol in symbols)
+
+
+def test_a_terminal_gets_colours(terminal: int) -> None:
+    output.line(Styled("✓", "green"), " landed")
+    assert seen(terminal) == "\x1b[32m✓\x1b[0m landed\n"
+
+
+@pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
+def test_a_terminal_that_wants_no_colours_gets_none(
+    terminal: int, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    output.line(Styled("✓", "green"), " landed")
+    assert seen(terminal) == "✓ landed\n"
+
+
+def test_data_cannot_bring_colours_of_its_own(terminal: int) -> None:
+    output.line("\x1b[31mred\x1b[0m", Styled("\x1b[0mx", "green"))
+    assert seen(terminal) == "\\x1b[31mred\\x1b[0m\x1b[32m\\x1b[0mx\x1b[0m\n"
+
+
+def test_what_is_no_terminal_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
+    output.line(Styled("✓", "green", bold=True), " landed")
+    assert capsys.readouterr().out == "✓ landed\n"
+
+
+def test_a_table_aligns_its_columns_and_ends_no_line_with_blanks(capsys: pytest.CaptureFixture[str]) -> None:
+    output.table([("a", Styled("long one", "red"), "x"), ("bbb", "", "")], indent="  ")
+    assert capsys.readouterr().out == "  a    long one  x\n  bbb\n"
+    output.table([])
+    assert capsys.readouterr().out == ""
+
+
+def test_json_is_ascii_and_escapes_bytes_that_are_not_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
+    output.json_line({"path": "caf\udce9", "title": "é"})
+    assert capsys.readouterr().out == '{"path":"caf\\udce9","title":"\\u00e9"}\n'

@@ -1,0 +1,130 @@
+"""A landing that was cut off is settled from Git alone: it is on the branch, or it never happened (X3)."""
+
+from pathlib import Path
+
+import pytest
+
+from merge.objects import Oid
+from merge.swap import swap
+from otto_core import events as ev
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository
+from otto_core.journal import Journal
+from otto_core.landing import Lander
+from otto_core.model import TaskStatus
+from otto_core.reconcile import reconcile, reconcile_all
+from otto_core.runlock import hold
+from otto_core.session import run_ref
+from otto_core.state import Run
+from tests.builders import git, make_repo
+from tests.otto_core.runs import content, run_plan, writes
+
+
+class Cut(Exception):
+    """Stands for the instant at which the driver died."""
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return make_repo(tmp_path)
+
+
+def cut_off(repo: Path, monkeypatch: pytest.MonkeyPatch, *, after_swap: bool) -> Run:
+    """Leave a run whose second landing is journalled as started, with or without its swap done."""
+    whole = Lander._mutate
+
+    def mutate(self: Lander, name: str, produced: ev.AttemptProduced, candidate: object) -> None:
+        if name != "two":
+            return whole(self, name, produced, candidate)  # type: ignore[arg-type]
+        session = self.session
+        append = session.journal.append
+
+        def dying(run: Run, events: list[ev.Event]) -> object:
+            if any(isinstance(event, ev.LandingApplied) for event in events):
+                raise Cut
+            return append(run, events)
+
+        monkeypatch.setattr(session.journal, "append", dying)
+        if not after_swap:
+            monkeypatch.setattr("otto_core.landing.swap", _die)
+        return whole(self, name, produced, candidate)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Lander, "_mutate", mutate)
+    with pytest.raises(Cut):
+        run_plan(repo, writes("one"), writes("two") | {"depends_on": ["one"]})
+    monkeypatch.undo()
+    with Journal.open(GitRepository.discover(repo).store / "otto.db") as journal:
+        run = journal.load(journal.run_ids()[-1])
+    assert run.tasks["two"].status is TaskStatus.LANDING
+    return run
+
+
+def _die(*_: object) -> None:
+    raise Cut
+
+
+def reconciled(repo: Path, run: Run) -> Run:
+    repository = GitRepository.discover(repo)
+    with Journal.open(repository.store / "otto.db") as journal:
+        return reconcile(repository, journal, run)
+
+
+def test_x3_a_landing_whose_swap_was_done_is_journalled_and_published(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=True)
+    after = reconciled(repo, run)
+    assert after.tasks["two"].status is TaskStatus.LANDED
+    assert after.tip == git(repo, "rev-parse", run_ref(run.id, "tip"))
+    assert git(repo, "rev-parse", "otto/test") == after.tip
+    assert content(repo, after, "two.txt") == "two"
+
+
+def test_x3_a_landing_whose_swap_was_not_done_goes_back_to_the_queue(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=False)
+    after = reconciled(repo, run)
+    assert after.tasks["two"].status is TaskStatus.PRODUCED
+    assert after.queue == ("two",)
+    assert after.tip == git(repo, "rev-parse", run_ref(run.id, "tip"))
+
+
+@pytest.mark.parametrize("after_swap", [True, False])
+def test_i9_a_second_recovery_changes_nothing(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, after_swap: bool
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=after_swap)
+    once = reconciled(repo, run)
+    refs = git(repo, "for-each-ref")
+    assert reconciled(repo, once) == once
+    assert git(repo, "for-each-ref") == refs
+
+
+def test_the_start_of_the_next_build_settles_it(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=True)
+    run_plan(repo, writes("three"))
+    with Journal.open(GitRepository.discover(repo).store / "otto.db") as journal:
+        assert journal.load(run.id).tasks["two"].status is TaskStatus.LANDED
+
+
+def test_i10_a_run_that_a_living_process_drives_is_left_alone(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=True)
+    repository = GitRepository.discover(repo)
+    with Journal.open(repository.store / "otto.db") as journal, hold(repository.store, run.id):
+        assert reconcile_all(repository, journal) == []
+        assert journal.load(run.id).tasks["two"].status is TaskStatus.LANDING
+
+
+def test_x10_a_tip_that_does_not_stand_on_the_base_is_not_guessed_about(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=True)
+    alien = Oid(hex=git(repo, "commit-tree", "-m", "alien", "HEAD^{tree}"))
+    repository = GitRepository.discover(repo)
+    tip_ref = run_ref(run.id, "tip")
+    swap(repository.repo, tip_ref, repository.ref(tip_ref), alien)
+    with pytest.raises(RepositoryUnusable, match="does not stand on its base"):
+        reconciled(repo, run)
