@@ -41,3 +41,7 @@ $(STAMP): pyproject.toml requirements-dev.lock
 
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# What orchestration costs, beside a loop of git commands, in one run on this machine.
+bench: $(STAMP)
+	$(BIN)/python bench/noop.py

@@ -32,7 +32,11 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One reason for a refusal: the path, the rule's name, and what to do in words for a newcomer."""
+    """One reason for a refusal: the path, the rule's name, and what is wrong in words for a newcomer.
+
+    The message of the rule `write_gate` says what the task did, as in "created a.py"; that of any other rule
+    is a whole clause.
+    """
 
     path: bytes
     rule: str
@@ -78,17 +82,10 @@ def _foreign(repo: Repository, change: Change, scope: Scope) -> Iterator[Violati
             yield Violation(
                 change.path,
                 WRITE_GATE,
-                f"{name} is a registry: this task may insert whole lines into it, but it {_deed(change)} it"
-                " otherwise. Leave every existing line as it is and add lines only",
+                f"{_deed(change)} the registry {name} other than by inserting whole lines",
             )
         return
-    owned = ", ".join(pattern.text for pattern in scope.owns.patterns) or "nothing"
-    yield Violation(
-        change.path,
-        WRITE_GATE,
-        f"the task {_deed(change)} {name}, but it owns {owned}. Keep the change within these paths, or"
-        " add the path to the task's `owns` (or, for a registry, to its `extends`)",
-    )
+    yield Violation(change.path, WRITE_GATE, f"{_deed(change)} {name}")
 
 
 def _deed(change: Change) -> str:

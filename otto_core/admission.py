@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from merge.gate import Refused, Scope
+from merge.gate import WRITE_GATE, Refused, Scope
 from merge.patterns import PathSet
 from otto_core.model import Reason, ReasonKind
 from planner.model import Plan, Task
@@ -24,12 +24,20 @@ def registries_of(plan: Plan) -> PathSet:
     )
 
 
-def refusal(refused: Refused, log: str | None) -> Reason:
+def refusal(refused: Refused, task: Task, log: str | None) -> Reason:
     """Put what the write gate refused into words."""
+    foreign = [v.message for v in refused.violations if v.rule == WRITE_GATE]
+    unsafe = [v.message for v in refused.violations if v.rule != WRITE_GATE]
+    owned = told(task.owns, ", ") or "no path of its own"
+    clauses = [told(unsafe)] if unsafe else []
+    if foreign:
+        clauses.append(f"the task owns {owned}, but it {told(foreign, ', ')}")
     return Reason(
         kind=ReasonKind(refused.kind),
-        message=f"the write gate refused the result: {told(v.message for v in refused.violations)}",
-        hint="nothing of it has landed; the next attempt is told what to change",
+        message=f"the write gate refused the result: {'; '.join(clauses)}",
+        hint=f"leave such paths as they are, or let {task.id!r} own them (`owns`; a registry: `extends`)"
+        if foreign
+        else f"otto diff {task.id} shows what was refused",
         paths=tuple(dict.fromkeys(violation.path for violation in refused.violations)),
         evidence=log,
     )

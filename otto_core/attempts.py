@@ -26,7 +26,7 @@ from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session, pin, task_ref
 from otto_core.snapshot import Captured, capture
 from otto_core.state import TaskState
-from otto_core.worktrees import Slot, borrow, overlay, reset, set_aside
+from otto_core.worktrees import Slot, borrow, occupy, overlay, reset, set_aside
 from planner.canonical import plan_id
 from planner.model import Plan, Task
 from planner.retry import compile_retry
@@ -41,8 +41,10 @@ async def attempt(session: Session, gate: ExecutionGate, name: str) -> None:
         if started is None:
             return
         slot.prompt_file.write_text(task.prompt, encoding="utf-8")
+        place = _place(session, slot, started)
+        occupy(slot, place.marker)
         step = AttemptStep(started.revision, started.plan_id, name)
-        ending = await gate.execute(step, _place(session, slot, started))
+        ending = await gate.execute(step, place)
         telemetry = AGENTS[task.agent].telemetry(getattr(ending, "duration_s", 0.0))
         if isinstance(ending, Survived):
             session.append(_survived(session, started, ending, telemetry))

@@ -13,7 +13,7 @@ from otto_core.model import Verdict
 from otto_core.process import Ending, Exited, NotStarted, Stopped, Survived, TimedOut
 from otto_core.session import Session
 from otto_core.state import StoredPlan
-from otto_core.worktrees import Slot, borrow, reset
+from otto_core.worktrees import Slot, borrow, occupy, reset
 from planner.model import Command
 
 
@@ -79,6 +79,7 @@ class Checker:
             await session.in_thread(lambda: reset(slot, session.repository.reopen(), commit))
             tree = str(session.repository.tree_of(commit))
             place = self._place(slot, check, tree)
+            occupy(slot, place.marker)
             ending = await self.gate.execute(check.step, place)
             verdict = _verdict(session, check, tree, place, ending)
             session.append(

@@ -46,7 +46,7 @@ def why_not(
             evidence=started.log,
         )
     if isinstance(verdict, Refused):
-        return refusal(verdict, started.log)
+        return refusal(verdict, task, started.log)
     if not captured.changes and not task.allow_empty:
         return _no_change(task, started, captured)
     return None

@@ -23,6 +23,7 @@ from otto_core.admission import refusal, registries_of, scope_of, told
 from otto_core.checks import Check, Checker, checks_of_task
 from otto_core.contracts import versions_after
 from otto_core.errors import RepositoryUnusable
+from otto_core.feedback import tail
 from otto_core.git import GitRepository, MergeRepository
 from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
 from otto_core.publish import publish
@@ -94,18 +95,18 @@ class Lander:
         base_tree, tip_tree, task_tree = (repository.tree_of(oid) for oid in (base, tip, snapshot))
         scope = scope_of(run.plan, task)
         if isinstance(refused := admit(repository.repo, base_tree, task_tree, scope), Refused):
-            return refusal(refused, None)
+            return refusal(refused, task, None)
         merging.use_attributes(flatten(repository.repo, tip_tree))
         registries = registries_of(run.plan)
         merged = merge(merging.repo, tip, snapshot, registries=registries, port=merging, base=base)
         if isinstance(merged, Conflicted):
-            return _conflict(merged)
+            return _conflict(merged, name)
         admitted = admit(repository.repo, tip_tree, merged.tree, scope)
         if isinstance(admitted, Refused):
-            return refusal(admitted, None)
+            return refusal(admitted, task, None)
         audited = audit(repository.repo, base_tree, tip_tree, task_tree, merged.tree)
         if isinstance(audited, Unsound):
-            return _unsound(audited, merged.strategy)
+            return _unsound(audited, merged.strategy, name)
         trailers = Trailers(run.id, name, produced.attempt, run.stored[0].plan_id)
         author = repository.author()
         made = commit(
@@ -153,8 +154,28 @@ class Lander:
                 continue
             if check.step.scope == "each" and not await self._required(check.command.text, check):
                 continue
-            return _failed_check(verdict, run.plan.verify.timeout_s)
+            return self._failed(verdict, name)
         return None
+
+    def _failed(self, verdict: Verdict, name: str) -> Reason:
+        whose = "the task's own check" if verdict.scope == "task" else "the check before every landing"
+        if verdict.result == "timeout":
+            limit = format_duration(self.session.run.plan.verify.timeout_s)
+            return Reason(
+                kind=ReasonKind.VERIFY_TIMEOUT,
+                message=f"`verify.timeout` of {limit} fired in {whose}: {verdict.command}",
+                hint=f"raise `verify.timeout`, or see `otto logs {name} --check`",
+                evidence=verdict.log,
+            )
+        ended = "could not be executed" if verdict.exit_code is None else f"exited with {verdict.exit_code}"
+        last = tail(self.session.logs / verdict.log, lines=1)
+        return Reason(
+            kind=ReasonKind.VERIFY_FAILED,
+            message=f"{whose} failed on the merged tree ({ended}): {verdict.command}"
+            + (f"; it ends with: {last}" if last else ""),
+            hint=f"otto logs {name} --check",
+            evidence=verdict.log,
+        )
 
     async def _required(self, text: str, check: Check) -> bool:
         """Tell whether a run-wide check that failed counts.
@@ -209,22 +230,22 @@ class Lander:
         self.session.append(ev.LandingRejected(task=name, attempt=produced.attempt, reason=reason, then=then))
 
 
-def _conflict(conflicted: Conflicted) -> Reason:
+def _conflict(conflicted: Conflicted, task: str) -> Reason:
     where = told(map(show, conflicted.paths), ", ") or conflicted.message
     return Reason(
         kind=ReasonKind.CONFLICT,
         message=f"the result does not merge with what has landed ({conflicted.strategy}): {where}",
-        hint="the next attempt starts from what has landed",
+        hint=f"otto diff {task} shows what it wrote; the branch, what it met",
         paths=conflicted.paths,
     )
 
 
-def _unsound(audited: Unsound, strategy: str) -> Reason:
+def _unsound(audited: Unsound, strategy: str, task: str) -> Reason:
     where = told((show(violation.path) for violation in audited.violations), ", ")
     return Reason(
         kind=ReasonKind.CONFLICT,
         message=f"the audit refused the merge by strategy {strategy}: a side would be lost at {where}",
-        hint="the next attempt starts from what has landed; please report this merge",
+        hint=f"otto diff {task} shows what it wrote; please report this merge",
         paths=tuple(violation.path for violation in audited.violations),
     )
 
@@ -236,22 +257,4 @@ def _recorded(audited: Sound) -> tuple[BothChanged, ...]:
     return tuple(
         BothChanged(path=b.path, base=text(b.base), tip=text(b.tip), task=text(b.task), result=text(b.result))
         for b in audited.both
-    )
-
-
-def _failed_check(verdict: Verdict, timeout_s: float) -> Reason:
-    whose = "the task's own check" if verdict.scope == "task" else "the check before every landing"
-    if verdict.result == "timeout":
-        return Reason(
-            kind=ReasonKind.VERIFY_TIMEOUT,
-            message=f"`verify.timeout` of {format_duration(timeout_s)} fired in {whose}: {verdict.command}",
-            hint="raise `verify.timeout`, or make the check faster",
-            evidence=verdict.log,
-        )
-    ended = "could not be executed" if verdict.exit_code is None else f"exited with {verdict.exit_code}"
-    return Reason(
-        kind=ReasonKind.VERIFY_FAILED,
-        message=f"{whose} failed on the merged tree ({ended}): {verdict.command}",
-        hint="the output is in the log; the next attempt is told its end",
-        evidence=verdict.log,
     )

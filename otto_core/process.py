@@ -95,7 +95,8 @@ async def execute(command: Command, stop: asyncio.Event) -> Ending:
                 start_new_session=True,
             )
     except (OSError, ValueError) as error:
-        return NotStarted(f"cannot execute {command.argv[0]!r}: {error}")
+        why = error.strerror if isinstance(error, OSError) else error
+        return NotStarted(f"cannot execute {command.argv[0]!r}: {why}")
     feeding = asyncio.create_task(_feed(child, command.stdin))
     why = await _first_end(child, command.timeout_s, stop)
     survivors = await _end_tree(child, command.marker, command.grace_s)
@@ -196,6 +197,22 @@ def marked(marker: str) -> Iterator[psutil.Process]:
         with suppress(psutil.Error):
             if process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE:
                 yield process
+
+
+def end_marked(marker: str) -> tuple[int, ...]:
+    """End at once whatever still carries a marker, such as what a killed driver left.
+
+    Gives what would not go.
+    """
+    deadline = time.monotonic() + _PROOF_S
+    while left := list(marked(marker)):
+        if time.monotonic() > deadline:
+            return tuple(process.pid for process in left)
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        time.sleep(_POLL_S)
+    return ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,8 +26,8 @@ from merge.objects import Oid
 from merge.trees import Entry, walk
 from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository, git, must, prepare_private
-from otto_core.process import Completed
-from otto_core.scan import Stamp, scan
+from otto_core.process import Completed, end_marked
+from otto_core.scan import Scan, Stamp, scan
 
 
 @dataclass(slots=True)
@@ -104,20 +104,24 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     """Bring a slot to exactly the tree of a commit: nothing else is in it, not even ignored files.
 
     Raises:
-        RepositoryUnusable: git cannot write the tree.
+        RepositoryUnusable: git cannot write the tree, or processes of an earlier use cannot be ended.
 
     """
     tree = repository.tree_of(commit)
+    _vacate(slot)
     slot.path.mkdir(parents=True, exist_ok=True)
     prepare_private(slot.git_dir, repository)
     (slot.git_dir / "index.lock").unlink(missing_ok=True)  # the slot's lock is ours, so its holder is dead
     _remove(slot.path / ".git")
-    if not _check_out(slot, tree):
+    slot.tree, slot.entries = tree, dict(walk(repository.repo, tree))
+    found = _check_out(slot, tree)
+    if found is None:
         _remove(slot.path)
         (slot.git_dir / "index").unlink(missing_ok=True)
         slot.path.mkdir()
         must(_read_tree(slot, tree), f"checking out {tree}")
-    _record(slot, repository, tree)
+        found = _look(slot)
+    _take_stamps(slot, found)
     _build_git_dir(slot, repository, commit)
     _remove(slot.temporary)
     slot.temporary.mkdir()
@@ -146,25 +150,54 @@ def set_aside(slot: Slot, place: Path) -> None:
     (slot.git_dir / "index").unlink(missing_ok=True)
 
 
-def _check_out(slot: Slot, tree: Oid) -> bool:
+def occupy(slot: Slot, marker: str) -> None:
+    """Note the marker of the processes that are about to use a slot, for whoever borrows it after a crash."""
+    (slot.own / "marker").write_text(marker, encoding="utf-8")
+
+
+def _vacate(slot: Slot) -> None:
+    """End what an earlier use left running: a killed driver cannot, and its orphans would write on.
+
+    Raises:
+        RepositoryUnusable: something would not end.
+
+    """
+    note = slot.own / "marker"
+    if note.exists():
+        left = end_marked(note.read_text(encoding="utf-8"))
+        if left:
+            raise RepositoryUnusable(
+                f"processes of an earlier attempt still use {slot.path} and cannot be ended",
+                hint=f"kill -9 {' '.join(map(str, left))}",
+            )
+        note.unlink()
+
+
+def _check_out(slot: Slot, tree: Oid) -> Scan | None:
+    """Write the tree over what is there; None where something is in the way that git will not remove."""
     if _read_tree(slot, tree).code != 0:
-        return False
-    return git("clean", "-ffdxq", git_dir=slot.git_dir, work_tree=slot.path).code == 0
+        return None
+    if git("clean", "-ffdxq", git_dir=slot.git_dir, work_tree=slot.path).code != 0:
+        return None
+    found = _look(slot)
+    clean = not found.odd and found.files.keys() <= slot.entries.keys()
+    return found if clean else None
 
 
 def _read_tree(slot: Slot, tree: Oid, env: Mapping[str, str] | None = None) -> Completed:
     return git("read-tree", "--reset", "-u", str(tree), git_dir=slot.git_dir, work_tree=slot.path, env=env)
 
 
-def _record(slot: Slot, repository: GitRepository, tree: Oid) -> None:
+def _look(slot: Slot) -> Scan:
+    return scan(os.fsencode(slot.path), lambda _path, _directory: False)
+
+
+def _take_stamps(slot: Slot, found: Scan) -> None:
     """Note what a clean slot looks like.
 
     A file whose change time is not older than the clock tick of the note could change again unseen within
     it (the racy index problem of Git); such stamps are dropped, so those files are compared by content.
     """
-    slot.tree = tree
-    slot.entries = dict(walk(repository.repo, tree))
-    found = scan(os.fsencode(slot.path), lambda _path, _directory: False)
     note = slot.own / "note"
     note.write_bytes(b"")
     tick = note.stat().st_ctime_ns

@@ -1,42 +1,50 @@
-"""Files that a whole repository's tests and builds hang on: two features that each make their own are told (P9)."""
+"""Files that a whole repository's tests and builds hang on: two features that each make one are told (P9)."""
 
-from collections import defaultdict
+from fnmatch import fnmatchcase
 
 from planner.draft import Draft
 from planner.violations import Violation
 
-BOOTSTRAP = (
+KINDS = (
     "conftest.py",
-    "jest.config.js",
-    "jest.config.ts",
+    "tests/setup.*",
+    "jest.config.*",
+    "vitest.config.*",
+    "playwright.config.*",
+    "eslint.config.*",
+    "tsconfig*.json",
     "package.json",
+    "package-lock.json",
+    "pnpm-lock.yaml",
+    "yarn.lock",
     "pyproject.toml",
-    "requirements.txt",
+    "requirements*.txt",
     "setup.cfg",
     "tox.ini",
-    "tsconfig.json",
-    "vitest.config.ts",
+    "mypy.ini",
+    "ruff.toml",
     "go.mod",
+    "go.sum",
     "Cargo.toml",
+    "Cargo.lock",
     "Makefile",
 )
-"""Names of shared test and build bootstrap, wherever they lie."""
+"""Shared test and build bootstrap, wherever it lies: names in the form of fnmatch."""
 
 
 def warn_of_bootstrap(draft: Draft) -> tuple[Violation, ...]:
     """Warn of each kind of bootstrap file that more than one feature names in its `owns`."""
-    makers: defaultdict[str, list[str]] = defaultdict(list)
-    for task in draft.tasks:
-        named = {pattern.rstrip("/").rpartition("/")[2] for pattern in task.file.owns}
-        if task.file.role == "feature":
-            for name in named.intersection(BOOTSTRAP):
-                makers[name].append(task.id)
-    return tuple(
-        draft.source.violation(
-            ("tasks",),
-            f"{' and '.join(names)} each own a {kind}",
-            "shared test and build files belong to a foundation",
-        )
-        for kind, names in sorted(makers.items())
-        if len(names) > 1
-    )
+    features = [task for task in draft.tasks if task.file.role == "feature"]
+    warnings = []
+    for kind in KINDS:
+        makers = [task for task in features if any(_names(pattern, kind) for pattern in task.file.owns)]
+        if len(makers) > 1:
+            who = " and ".join(repr(task.id) for task in makers)
+            message = f"{who} each own a file of the kind {kind}"
+            remedy = "shared test and build files belong to a foundation"
+            warnings.append(draft.source.violation((*makers[1].at, "owns"), message, remedy))
+    return tuple(warnings)
+
+
+def _names(pattern: str, kind: str) -> bool:
+    return fnmatchcase(f"/{pattern.strip().strip('/')}", f"*/{kind}")

@@ -2,23 +2,39 @@
 
 import re
 
+MAX_SECONDS = 366 * 86_400.0
+
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
-_FORM = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s)?")
+_NUMBER = r"(\d{1,12}(?:\.\d{1,12})?)"
+_FORM = re.compile("".join(f"(?:{_NUMBER}{unit})?" for unit in _UNITS), re.ASCII)
 
 
 def parse_duration(value: object) -> float:
-    """Give a duration in seconds; a bare number is seconds.
+    """Give a duration in seconds, from 0 to a year; a bare number, or its text, is seconds.
 
     Raises:
         ValueError: it is no duration.
 
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return float(value)
+    seconds = _seconds(value)
+    if seconds is not None and 0 <= seconds <= MAX_SECONDS:
+        return float(seconds)
+    if seconds is not None and seconds > MAX_SECONDS:
+        raise ValueError(f"{value!r} is longer than a year")
+    raise ValueError(f"{value!r} is not a duration; write 30s, 15m, 2h or 1h30m")
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, (int, float)):
+        return value
     text = value.strip() if isinstance(value, str) else ""
+    if re.fullmatch(_NUMBER, text, re.ASCII):
+        return float(text)
     found = _FORM.fullmatch(text)
-    if not text or found is None:
-        raise ValueError(f"{value!r} is not a duration; write 30s, 15m, 2h or 1h30m")
+    if found is None or not found[0]:
+        return None
     return sum(float(part) * unit for part, unit in zip(found.groups(), _UNITS.values(), strict=True) if part)
 
 

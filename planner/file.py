@@ -1,16 +1,22 @@
-"""What a plan file may say: pydantic models of its parts, each validated by itself so that all faults show at once."""
+"""What a plan file may say: pydantic models of its parts.
 
+Each part is validated by itself, and once more without what is wrong in it, so that all faults show at once.
+"""
+
+import reprlib
+from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails
 
 from planner.durations import parse_duration
 from planner.model import Command, Role
 from planner.source import Path, Source
 from planner.violations import Violation
 
-ID_FORM = r"[a-z0-9][a-z0-9-]*"
+Model = TypeVar("Model", bound=BaseModel)
 
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 
@@ -24,7 +30,7 @@ def read_command(value: object) -> Command:
     """
     if isinstance(value, str) and value.strip():
         return Command(shell=value)
-    if isinstance(value, list) and value and all(isinstance(part, str) for part in value) and value[0]:
+    if isinstance(value, (list, tuple)) and all(isinstance(part, str) for part in value) and any(value[:1]):
         return Command(arguments=tuple(value))
     raise ValueError("a command is a string for the shell, or a list of strings; neither may be empty")
 
@@ -32,6 +38,7 @@ def read_command(value: object) -> Command:
 Line = Annotated[Command, BeforeValidator(read_command)]
 Text = Annotated[str, Field(strict=True)]
 Words = Annotated[list[Text], Field(strict=True)]
+Flag = Annotated[bool, Field(strict=True)]
 
 
 class _Part(BaseModel):
@@ -51,7 +58,7 @@ class VerifyFile(_Part):
 
     each: list[Line] | None = None
     final: list[Line] | None = None
-    baseline: Annotated[bool, Field(strict=True)] | None = None
+    baseline: Flag | None = None
     timeout: Seconds | None = None
 
 
@@ -73,17 +80,17 @@ class TaskFile(_Part):
     timeout: Seconds | None = None
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)] | None = None
     retry_from: Literal["tip", "attempt"] | None = None
-    allow_empty: Annotated[bool, Field(strict=True)] = False
+    allow_empty: Flag = False
 
 
 class PlanFile(_Part):
-    """The top of a plan file; its lists are read item by item."""
+    """The top of a plan file; `verify` and the items of its lists are read as parts of their own."""
 
-    version: Annotated[Literal[1], Field()]
+    version: Literal[1]
     intent: Text = ""
     base: Text | None = None
     contracts: list[object] = []
-    verify: VerifyFile = VerifyFile()
+    verify: object = {}
     tasks: list[object]
 
 
@@ -93,45 +100,57 @@ NOT_YET = {
     "partial": "composites are not yet part of this version",
 }
 
-
-def faults(source: Source, at: Path, model: type[BaseModel], error: ValidationError) -> list[Violation]:
-    """Put what pydantic found into words, each at its line; `at` is where the part stands in the file."""
-    found = []
-    for fault in error.errors():
-        place = tuple(
-            part
-            for part in fault["loc"]
-            if not isinstance(part, str) or part in _keys(source, at, fault["loc"])
-        )
-        key = ".".join(str(part) for part in fault["loc"][:2]) or "the item"
-        message, hint = _words(key, fault, model)
-        found.append(source.violation((*at, *place), message, hint))
-    return found
+_ODD_TYPES = {"string_type", "literal_error", "list_type", "bool_type", "int_type", "int_from_float"}
 
 
-def _keys(source: Source, at: Path, location: tuple[int | str, ...]) -> set[str]:
-    """Tell which names of an error's location are keys of the file, and not names of a validator."""
-    return {
-        part
-        for end, part in enumerate(location)
-        if isinstance(part, str) and (*at, *location[: end + 1]) in source.lines
-    }
+def read_part(
+    source: Source, at: Path, item: object, model: type[Model], stand_in: Mapping[str, object]
+) -> tuple[Model, frozenset[str], list[Violation]]:
+    """Read the part of a file that stands at `at`: gives it, the keys that could not be read, and why.
+
+    Keys that could not be read have their defaults, or what `stand_in` has for them if they are required.
+    """
+    if not isinstance(item, dict):
+        wrong = f"{_shown(source, at, item)} should be a mapping of keys to values"
+        everything = frozenset(model.model_fields)
+        return model.model_validate(stand_in), everything, [source.violation(at, wrong)]
+    try:
+        return model.model_validate(item), frozenset(), []
+    except ValidationError as error:
+        faults = error.errors()
+    unread = frozenset(str(fault["loc"][0]) for fault in faults)
+    kept = {key: value for key, value in item.items() if key not in unread}
+    told = [_violation(source, at, model, fault) for fault in faults]
+    return model.model_validate({**stand_in, **kept}), unread, told
 
 
-def _words(key: str, fault: object, model: type[BaseModel]) -> tuple[str, str]:
-    assert isinstance(fault, dict)
-    kind, value = fault["type"], fault.get("input")
-    last = str(fault["loc"][-1]) if fault["loc"] else ""
-    if kind == "extra_forbidden" and last in NOT_YET and model is TaskFile:
-        return NOT_YET[last], "write the tasks one beside the other and order them by `depends_on`"
+def _violation(source: Source, at: Path, model: type[BaseModel], fault: ErrorDetails) -> Violation:
+    place = (*at, *fault["loc"])
+    message, hint = _words(fault, model, _shown(source, place, fault["input"]))
+    return source.violation(place, message, hint)
+
+
+def _words(fault: ErrorDetails, model: type[BaseModel], shown: str) -> tuple[str, str]:
+    """Say what pydantic found, and what to do about it."""
+    kind, message = fault["type"], fault["msg"].removeprefix("Value error, ")
+    key = ".".join(map(str, fault["loc"]))
+    if kind == "extra_forbidden" and model is TaskFile and key in NOT_YET:
+        return NOT_YET[key], "write the tasks one beside the other and order them by `depends_on`"
     if kind == "extra_forbidden":
-        near = get_close_matches(last, model.model_fields, n=1)
-        known = ", ".join(model.model_fields)
-        return f"unknown key {last!r}", f"did you mean {near[0]!r}?" if near else f"known keys: {known}"
+        near = get_close_matches(key, model.model_fields, n=1)
+        known = f"known keys: {', '.join(model.model_fields)}"
+        return f"unknown key {key!r}", f"did you mean {near[0]!r}?" if near else known
     if kind == "missing":
-        return f"the key {last!r} is missing", f"add `{last}:`"
-    if kind in ("string_type", "literal_error", "model_type", "list_type", "bool_type", "int_type"):
-        wanted = str(fault["msg"]).removeprefix("Input should be ")
-        quote = "put it in quotes" if kind == "string_type" and not isinstance(value, (list, dict)) else ""
-        return f"{key}: {value!r} should be {wanted}", quote
-    return f"{key}: {str(fault['msg']).removeprefix('Value error, ')}", ""
+        return f"the key {key!r} is missing", f"add `{key}:`"
+    if kind in _ODD_TYPES:
+        scalar = kind == "string_type" and isinstance(fault["input"], (int, float))
+        wanted = message.removeprefix("Input should be ")
+        return f"{key}: {shown} should be {wanted}", f'write "{shown}" for the text' if scalar else ""
+    if kind == "too_short":
+        return f"{key}: the list is empty", ""
+    return f"{key}: {message.removeprefix('Input ')}", ""
+
+
+def _shown(source: Source, at: Path, value: object) -> str:
+    """Show a value as it is spelled in the file: `on` is one of YAML's words for true."""
+    return source.spelling.get(at) or ("nothing" if value is None else reprlib.repr(value))

@@ -1,6 +1,7 @@
-"""The graph of tasks: which come before which, in what generations, along what critical path.
+"""The graph of tasks: which come before which, in what generations, how far from the end.
 
-The only module that knows networkx. Edges run from a task to those that wait for it.
+The only module that knows networkx. Edges run from a task to those that wait for it; a graph is given as the
+direct predecessors of each task.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,43 +9,46 @@ from dataclasses import dataclass
 
 import networkx as nx
 
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """A task as the graph sees it. `depends_on` holds the predecessors as written."""
-
-    id: str
-    foundation: bool
-    depends_on: tuple[str, ...]
+Predecessors = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """What scheduling needs of an acyclic graph: by task, its generation from 0 and the longest way to a sink."""
+class Order:
+    """An acyclic graph, measured; each mapping is by task.
+
+    `generation` counts from 0: a task's is above those of all that it waits for. `priority` is the number of
+    tasks on the longest chain from it to an end, itself included: the largest is the length of the critical
+    path. `before` is the set of all that come before it, as bits in its own order, which is the graph's.
+    """
 
     generation: Mapping[str, int]
     priority: Mapping[str, int]
+    before: Mapping[str, int]
 
 
-def predecessors(nodes: Sequence[Node]) -> dict[str, tuple[str, ...]]:
-    """Give all direct predecessors: those written, and for a feature every foundation beside it."""
-    foundations = [node.id for node in nodes if node.foundation]
-    return {
-        node.id: tuple(dict.fromkeys((*node.depends_on, *(() if node.foundation else foundations))))
-        for node in nodes
-    }
+@dataclass(frozen=True, slots=True)
+class Knot:
+    """Tasks that all wait for each other, and a cycle of them: each waits for the next, and so around."""
+
+    tasks: frozenset[str]
+    cycle: tuple[str, ...]
 
 
-def find_cycle(after: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Give the tasks of a cycle, each waiting for the next one and the last for the first; () if there is none."""
-    try:
-        edges = nx.find_cycle(_graph(after).reverse(copy=False))
-    except nx.NetworkXNoCycle:
-        return ()
-    return tuple(edge[0] for edge in edges)
+def knots(after: Predecessors) -> tuple[Knot, ...]:
+    """Give all the knots of a graph (its strongly connected components of more than one task)."""
+    components = [tasks for tasks in nx.strongly_connected_components(_graph(after)) if len(tasks) > 1]
+    found = []
+    for tasks in components:
+        # In the order of `after`, so that equal input gives an equal cycle: sets of texts have no order.
+        within = {
+            name: [parent for parent in after[name] if parent in tasks] for name in after if name in tasks
+        }
+        edges = nx.find_cycle(_graph(within).reverse())
+        found.append(Knot(frozenset(tasks), tuple(edge[0] for edge in edges)))
+    return tuple(sorted(found, key=lambda knot: knot.cycle))
 
 
-def shape(after: Mapping[str, Sequence[str]]) -> Shape:
+def measure(after: Predecessors) -> Order:
     """Measure an acyclic graph.
 
     Raises:
@@ -52,32 +56,21 @@ def shape(after: Mapping[str, Sequence[str]]) -> Shape:
 
     """
     graph = _graph(after)
-    generation = {
-        name: depth for depth, names in enumerate(nx.topological_generations(graph)) for name in names
-    }
-    priority: dict[str, int] = {}
-    for name in reversed(list(nx.topological_sort(graph))):
-        priority[name] = 1 + max((priority[below] for below in graph.successors(name)), default=0)
-    return Shape(generation, priority)
-
-
-def critical_path(after: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
-    """Give a longest chain of tasks that wait for each other, first to last."""
-    return tuple(nx.dag_longest_path(_graph(after)))
-
-
-def ancestors(after: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Give for each task of an acyclic graph the set of all that come before it, as bits in the order of `after`."""
+    generations = list(nx.topological_generations(graph))
+    generation = {name: depth for depth, names in enumerate(generations) for name in names}
     bit = {name: 1 << place for place, name in enumerate(after)}
     before: dict[str, int] = {}
-    for name in nx.topological_sort(_graph(after)):
+    for name in generation:
         before[name] = 0
         for parent in after[name]:
             before[name] |= before[parent] | bit[parent]
-    return before
+    priority: dict[str, int] = {}
+    for name in reversed(generation):
+        priority[name] = 1 + max((priority[below] for below in graph.successors(name)), default=0)
+    return Order(generation, priority, {name: before[name] for name in after})
 
 
-def _graph(after: Mapping[str, Sequence[str]]) -> "nx.DiGraph[str]":
+def _graph(after: Predecessors) -> "nx.DiGraph[str]":
     graph: nx.DiGraph[str] = nx.DiGraph()
     graph.add_nodes_from(after)
     graph.add_edges_from((parent, name) for name, parents in after.items() for parent in parents)

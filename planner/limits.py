@@ -5,8 +5,11 @@ from typing import Self
 MAX_BYTES = 8_000_000
 """Of a whole file."""
 
-MAX_NODES = 200_000
+MAX_NODES = 100_000
 """How many values a file may expand to; aliases count each time they are used."""
+
+MAX_EVENTS = 3 * MAX_NODES
+"""How many steps a parser may take: a value may have a key, and an end."""
 
 MAX_DEPTH = 50
 """How deep values may lie within each other."""

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
@@ -49,7 +49,11 @@ class Verify(_Frozen):
 
 
 class Task(_Frozen):
-    """One task. `after` holds all direct predecessors, implied ones included; `priority` is the longest way to a sink."""
+    """One task.
+
+    `after` holds all direct predecessors, implied ones included. `generation` counts from 0; `priority` is
+    the number of tasks on the longest chain from this one to an end.
+    """
 
     id: str
     role: Role
@@ -90,3 +94,9 @@ class Plan(_Frozen):
     @cached_property
     def _by_id(self) -> Mapping[str, Task]:
         return {task.id: task for task in self.tasks}
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Copy the plan, with other values for the fields in `update` (pydantic's own method)."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_by_id", None)  # which pydantic copies too, though it may be of other tasks
+        return copied

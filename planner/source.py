@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import yaml
 
 from planner.json_nodes import compose_json
-from planner.limits import MAX_BYTES, MAX_DEPTH, MAX_NODES, TooLarge
+from planner.limits import MAX_BYTES, MAX_DEPTH, MAX_EVENTS, MAX_NODES, TooLarge
 from planner.violations import Violation
 
 Path = tuple[str | int, ...]
@@ -92,9 +92,11 @@ def _unreadable(file: str, raw: bytes, error: yaml.YAMLError | ValueError | TooL
 
 
 def _compose_yaml(text: str) -> yaml.Node | None:
-    # Composing recurses, in C without a bound; so the depth is measured first, on the flat stream of events.
+    # Composing recurses, in C without a bound; so the size is measured first, on the flat stream of events.
     depth = 0
-    for event in yaml.parse(text, Loader=_LOADER):
+    for count, event in enumerate(yaml.parse(text, Loader=_LOADER)):
+        if count > MAX_EVENTS:
+            raise TooLarge.nodes()
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
         elif isinstance(event, yaml.CollectionEndEvent):

@@ -16,8 +16,8 @@ from otto_core.state import Run
 from planner.canonical import plan_id
 from planner.model import Command, Contract, Plan, Role, Task, Verify
 
-Files = Mapping[str | bytes, str | bytes]
-"""Paths and contents; text stands for its UTF-8 bytes."""
+Files = Mapping[str | bytes, str | bytes | None]
+"""Paths and contents; text stands for its UTF-8 bytes, None for a file that is deleted."""
 
 FIRST_DAY = datetime(2026, 11, 20, 19, 0, tzinfo=UTC)
 _PERSON = {
@@ -38,7 +38,9 @@ def git(repo: Path, *args: str, stdin: bytes = b"", env: Mapping[str, str] | Non
     return done.stdout.decode("utf-8", "surrogateescape").strip()
 
 
-def make_repo(tmp_path: Path, files: Files | None = None, *, name: str = "repo") -> Path:
+def make_repo(
+    tmp_path: Path, files: Mapping[str | bytes, str | bytes] | None = None, *, name: str = "repo"
+) -> Path:
     """Make a repository with one commit on `main`; gives its checkout."""
     repo = tmp_path / name
     repo.mkdir(parents=True)
@@ -58,8 +60,11 @@ def write_tree(repo: Path, base: str, files: Files) -> str:
     git(repo, "read-tree", base, env=index)
     rows = []
     for path, content in files.items():
-        blob = git(repo, "hash-object", "-w", "--stdin", stdin=_bytes(content))
-        rows.append(b"100644 %s\t%s" % (blob.encode(), _bytes(path)))
+        if content is None:
+            rows.append(b"0 %s\t%s" % (b"0" * 40, _bytes(path)))
+        else:
+            blob = git(repo, "hash-object", "-w", "--stdin", stdin=_bytes(content))
+            rows.append(b"100644 %s\t%s" % (blob.encode(), _bytes(path)))
     git(repo, "update-index", "-z", "--index-info", stdin=b"".join(row + b"\0" for row in rows), env=index)
     return git(repo, "write-tree", env=index)
 

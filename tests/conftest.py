@@ -1,6 +1,7 @@
-"""One hermetic fixture for every test: no user configuration, no inherited Git variables, one time zone."""
+"""Hermetic tests: no user configuration, no inherited Git or Otto variables, a home of their own."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pygit2
@@ -18,10 +19,8 @@ GITCONFIG = """\
 """
 
 
-@pytest.fixture(autouse=True)
-def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give every test a home of its own; returns it."""
-    home = tmp_path_factory.mktemp("home")
+def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    """Make `home` all that git, libgit2 and Otto can see of a user."""
     for name in list(os.environ):
         if name.startswith(("GIT_", "OTTO_", "XDG_")):
             monkeypatch.delenv(name)
@@ -35,4 +34,19 @@ def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monke
     (home / ".gitconfig").write_text(GITCONFIG)
     for level in (ConfigLevel.GLOBAL, ConfigLevel.XDG, ConfigLevel.SYSTEM, ConfigLevel.PROGRAMDATA):
         pygit2.settings.search_path[level] = str(home)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hermetic_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Isolate the fixtures that are made once for many tests."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        isolate(monkeypatch, tmp_path_factory.mktemp("session-home"))
+        yield
+
+
+@pytest.fixture(autouse=True)
+def hermetic(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give every test a home of its own; returns it."""
+    home = tmp_path_factory.mktemp("home")
+    isolate(monkeypatch, home)
     return home

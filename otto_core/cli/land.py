@@ -52,7 +52,10 @@ def land(
     if as_json:
         output.json_document({"run": run.id, "target": name, "from": str(before), "to": str(result)})
     else:
-        output.line(f"{name} is now at {str(result)[:12]} (was {str(before)[:12]})")
+        at = str(result)[:12]
+        output.line(
+            f"{name} is at {at} already" if before == result else f"{name}: {str(before)[:12]} -> {at}"
+        )
 
 
 def _require_fresh(
@@ -70,12 +73,20 @@ def _require_fresh(
         (target.removeprefix("refs/heads/"), expect_target, seen.target_commit, at),
         (run.branch, expect_branch, seen.commit, result),
     ):
-        expected = str(repository.resolve(given)) if given else shown
+        expected = _commit(repository, given) if given else shown
         if expected is not None and expected != str(now):
             raise Stale(
-                f"{what} was at {expected[:12]} when it was shown and is at {str(now)[:12]} now",
+                f"{what} is expected at {expected[:12]}, as it was shown, and is at {str(now)[:12]} now",
                 hint=f"look again with `otto status {run.id}`, then `otto land {run.id}`",
             )
+
+
+def _commit(repository: GitRepository, given: str) -> str:
+    """Give the id that a revision means; one that names nothing here is an expectation that cannot be met."""
+    try:
+        return str(repository.resolve(given))
+    except RepositoryUnusable:
+        return given
 
 
 def _fast_forward(repository: GitRepository, run: Run, target: str, before: Oid, result: Oid) -> None:

@@ -86,7 +86,7 @@ def safe_log(text: str) -> str:
 def line(*parts: str | Styled, err: bool = False) -> None:
     """Print one line, to standard error if `err`."""
     stream = sys.stderr if err else sys.stdout
-    click.echo("".join(map(_rendered, parts)).rstrip(" "), file=stream, color=colourful(stream))
+    click.echo("".join(map(_rendered, parts)), file=stream, color=colourful(stream))
 
 
 def lines(texts: Iterable[str]) -> None:
@@ -100,8 +100,9 @@ def table(rows: Iterable[tuple[str | Styled, ...]], *, indent: str = "") -> None
     cells = [[_safe_cell(cell) for cell in row] for row in rows]
     widths = [max(len(cell.text) for cell in column) for column in zip(*cells, strict=True)]
     for row in cells:
-        *padded, end = (cell.padded(width) for cell, width in zip(row, [*widths[:-1], 0], strict=True))
-        line(indent, *(part for cell in padded for part in (cell, "  ")), end)
+        used = max((place for place, cell in enumerate(row) if cell.text), default=0)
+        padded = [cell.padded(width) for cell, width in zip(row[:used], widths, strict=False)]
+        line(indent, *(part for cell in padded for part in (cell, "  ")), row[used])
 
 
 def json_document(document: object) -> None:
@@ -144,6 +145,8 @@ def _safe_cell(cell: str | Styled) -> Styled:
 def _rendered(part: str | Styled) -> str:
     if isinstance(part, str):
         return safe(part)
+    if not (part.colour or part.bold or part.dim):
+        return safe(part.text)
     return click.style(safe(part.text), fg=part.colour, bold=part.bold or None, dim=part.dim or None)
 
 

@@ -63,11 +63,10 @@ def _drawn(run: Run, levels: Sequence[_Level], remark: Remark) -> list[Line]:
         for task in tasks:
             bar = "   " if last else "│  "
             branch = "└─ " if task is tasks[-1] else "├─ "
-            status = run.tasks[task.id].status
-            name = Styled(task.id.ljust(width), MARKS[status].colour)
-            said = remark(task.id)
+            status, said = run.tasks[task.id].status, remark(task.id)
             said = replace(said, text=safe(said.text))
-            lines.append((Styled(bar + branch), symbol(status), Styled(" "), name, Styled("  "), said))
+            name = Styled(task.id.ljust(width + 2) if said.text else task.id, MARKS[status].colour)
+            lines.append((Styled(bar + branch), symbol(status), Styled(" "), name, said))
     return lines
 
 

@@ -165,7 +165,7 @@ class Simulation:
         attempt: Callable[[str], Result] = lambda _: "produced",
         land: Callable[[str], Verdicts] = lambda _: "land",
     ) -> Run:
-        """Do the first thing that `decide` names until nothing is left; a run without an end fails the test."""
+        """Do the first thing that `decide` names until nothing is left."""
         for _ in range(10_000):
             actions = decide(self.run, 0.0)
             if not actions:

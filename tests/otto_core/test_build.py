@@ -91,6 +91,17 @@ def test_i4_a_write_outside_its_ownership_is_refused_told_and_mended_on_retry(re
     assert content(repo, run, "README.md") == "Start."
 
 
+def test_a_refusal_names_what_is_owned_what_was_done_and_a_few_of_many_paths(repo: Path) -> None:
+    run = run_plan(repo, feature("mine", "mkdir -p x; touch x/1 x/2 x/3 x/4 x/5 x/6 x/7", max_attempts=1))
+    reason = reason_of(run, "mine")
+    assert reason.message == (
+        "the write gate refused the result: the task owns mine.txt, but it created x/1, created x/2,"
+        " created x/3, created x/4, created x/5, and 2 more"
+    )
+    assert len(reason.paths) == 7
+    assert "`owns`" in reason.hint
+
+
 def test_x1_nothing_of_a_refused_attempt_lands_but_it_stays_reachable(repo: Path) -> None:
     run = run_plan(repo, feature("mine", "echo x > other.txt; echo x > mine.txt", max_attempts=2))
     assert run.outcome is Outcome.FAILED
@@ -177,7 +188,7 @@ def test_allow_empty_ends_well_without_a_commit(repo: Path) -> None:
 
 
 def test_a_failing_task_check_is_fed_back_and_passes_on_retry(repo: Path) -> None:
-    script = "cat > seen; if grep -q 'not good enough' seen; then echo good; else echo poor; fi > mine.txt; rm seen"
+    script = "if grep -q 'not good enough'; then echo good; else echo poor; fi > mine.txt"
     check = "grep -q good mine.txt || { echo not good enough; exit 1; }"
     run = run_plan(repo, feature("mine", script, verify=[check]))
     assert [type(a.end) for a in run.tasks["mine"].attempts] == [ev.AttemptProduced, ev.AttemptProduced]
@@ -315,7 +326,7 @@ def test_i6_a_registry_line_that_is_changed_instead_of_inserted_is_refused(repo:
         contracts=[{"id": "routes", "paths": ["routes.txt"], "merge": "union"}],
     )
     assert reason_of(run, "one").kind is ReasonKind.WRITE_GATE
-    assert "insert whole lines" in reason_of(run, "one").message
+    assert "inserting whole lines" in reason_of(run, "one").message
 
 
 def test_a_name_that_is_not_utf_8_lands(repo: Path) -> None:
@@ -572,3 +583,18 @@ def test_a_sigterm_pauses_the_run_and_keeps_what_was_written(repo: Path) -> None
     assert run.outcome is Outcome.INTERRUPTED
     assert run.tasks["mine"].status is TaskStatus.PENDING
     assert git(repo, "show", f"refs/otto/runs/{run.id}/tasks/mine/attempt-1:mine.txt") == "half"
+
+
+@pytest.mark.parametrize(
+    "leave",
+    [
+        "mkfifo src/pipe",
+        "mkdir -p a/b; mkfifo a/b/pipe",
+        "python3 -c 'import socket as s; s.socket(1).bind(\"src/s\")'",
+    ],
+    ids=["fifo among tracked files", "fifo in a new directory", "socket"],
+)
+def test_x5_what_one_attempt_leaves_in_its_slot_does_not_reach_the_next(repo: Path, leave: str) -> None:
+    bad = run_plan(repo, feature("bad", leave, owns=["src/", "a/"], max_attempts=1))
+    assert reason_of(bad, "bad").kind is ReasonKind.UNSAFE_CONTENT
+    assert run_plan(repo, writes("good")).outcome is Outcome.LANDED

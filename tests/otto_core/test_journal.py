@@ -23,7 +23,7 @@ def store(tmp_path: Path) -> Path:
     return tmp_path / "otto" / "otto.db"
 
 
-def started(run_id: str = "r-20261120-test") -> list[ev.Event]:
+def started() -> list[ev.Event]:
     run = begin(a_plan(a_task("a"), a_task("b")))
     stored = run.stored[0]
     assert run.started is not None

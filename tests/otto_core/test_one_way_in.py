@@ -1,4 +1,4 @@
-"""One way in: nothing executes but through the execution gate, nothing is admitted but through the write gate.
+"""Nothing executes but through the execution gate, and nothing is admitted but through the write gate.
 
 The sources are read as syntax trees, so an alias hides nothing: imports are followed by what they bind.
 """
@@ -32,7 +32,6 @@ SPAWNERS = {
     "asyncio.subprocess",
     "concurrent.futures.ProcessPoolExecutor",
 }
-DYNAMIC = {"importlib.import_module", "__import__", "eval", "exec", "getattr"}
 
 
 def module_of(path: Path) -> str:
@@ -55,11 +54,12 @@ def used(tree: ast.AST) -> Iterator[str]:
                 yield f"{node.module}.{alias.name}"
     for node in ast.walk(tree):
         parts: list[str] = []
-        while isinstance(node, ast.Attribute):
-            parts.append(node.attr)
-            node = node.value
-        if isinstance(node, ast.Name):
-            yield ".".join([bound.get(node.id, node.id), *reversed(parts)])
+        inner = node
+        while isinstance(inner, ast.Attribute):
+            parts.append(inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            yield ".".join([bound.get(inner.id, inner.id), *reversed(parts)])
 
 
 def users_of(*names: str) -> set[str]:
@@ -81,6 +81,11 @@ def test_g1_i1_only_the_gate_executes_commands_and_invokes_agents() -> None:
     assert users_of("otto_core.process.Command") == {"otto_core.gate"}
     invokers = {module_of(p) for p in SOURCES if ".invoke(" in p.read_text() and p.parent.name != "cli"}
     assert invokers == {"otto_core.gate"}
+
+
+def test_s4_processes_are_signalled_only_where_they_are_started_and_where_a_slot_is_reused() -> None:
+    assert users_of("otto_core.process.end_marked") == {"otto_core.worktrees"}
+    assert users_of("os.kill", "os.killpg", "signal.pthread_kill") == {"otto_core.process"}
 
 
 def test_g1_only_the_git_module_runs_short_programs() -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from otto_core.git import GitRepository
-from otto_core.worktrees import Slot, borrow, reset
+from otto_core.process import MARKER
+from otto_core.worktrees import Slot, borrow, occupy, reset
 
 
 def git(place: Path, *args: str) -> str:
@@ -138,3 +139,19 @@ def test_a_shallow_clone_gives_working_slots(tmp_path: Path, user: Path) -> None
     reset(slot, repository, repository.resolve("HEAD"))
     assert listing(slot.path) == FILES
     assert git(slot.path, "log", "--format=%s") == "second"
+
+
+def test_s4_what_a_killed_driver_left_running_in_a_slot_is_ended_before_reuse(slot: Slot, user: Path) -> None:
+    occupy(slot, "run/task/1")
+    orphan = subprocess.Popen(
+        ["sleep", "60"], env={**os.environ, MARKER: "run/task/1"}, start_new_session=True
+    )
+    bystander = subprocess.Popen(["sleep", "60"], env={**os.environ, MARKER: "run/task/2"})
+    try:
+        repository = GitRepository.discover(user)
+        reset(slot, repository, repository.resolve("HEAD"))
+        assert orphan.wait(timeout=30) == -9
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()

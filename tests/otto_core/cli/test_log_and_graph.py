@@ -52,7 +52,7 @@ def verdict(result: str, code: int | None) -> Verdict:
         ),
         pytest.param(
             ev.Checked(task=None, attempt=None, verdict=verdict("timeout", None)),
-            "run  check does not end on the merged tree aaaaaaaaaaaa: `verify.timeout` of 15m fired: make test",
+            "check does not end on the merged tree aaaaaaaaaaaa: `verify.timeout` of 15m fired: make test",
             id="i14 a check's time limit by name and value",
         ),
         pytest.param(

@@ -1,6 +1,7 @@
+import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -15,21 +16,26 @@ ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.binary().map(
 )
 
 
+Printed = Callable[[Callable[[], None]], str]
+
+
 @pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Make standard output a real terminal; gives the end that a person would look at."""
-    master, slave = os.openpty()
-    with open(slave, "w", encoding="utf-8") as stream:
-        monkeypatch.setattr(sys, "stdout", stream)
-        monkeypatch.setenv("TERM", "xterm")
-        monkeypatch.delenv("NO_COLOR", raising=False)
-        yield master
-    os.close(master)
+def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Printed:
+    """Give a function that prints to a real terminal and returns what a person would get to see."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
 
+    def printed(prints: Callable[[], None]) -> str:
+        master, slave = os.openpty()
+        with os.fdopen(slave, "w", encoding="utf-8") as stream, monkeypatch.context() as patched:
+            patched.setattr(sys, "stdout", stream)
+            prints()
+            stream.flush()
+            seen = os.read(master, 1 << 16)
+        os.close(master)
+        return seen.decode().replace("\r\n", "\n")
 
-def seen(terminal: int) -> str:
-    sys.stdout.flush()
-    return os.read(terminal, 1 << 16).decode().replace("\r\n", "\n")
+    return printed
 
 
 @given(ANY_TEXT)
@@ -83,23 +89,22 @@ def test_every_state_and_outcome_has_a_look_of_its_own_symbol() -> None:
     assert all(len(symbol) == 1 for symbol in symbols)
 
 
-def test_a_terminal_gets_colours(terminal: int) -> None:
-    output.line(Styled("✓", "green"), " landed")
-    assert seen(terminal) == "\x1b[32m✓\x1b[0m landed\n"
+def test_a_terminal_gets_colours(on_terminal: Printed) -> None:
+    seen = on_terminal(lambda: output.line(Styled("✓", "green"), " landed"))
+    assert seen == "\x1b[32m✓\x1b[0m landed\n"
 
 
 @pytest.mark.parametrize(("name", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
 def test_a_terminal_that_wants_no_colours_gets_none(
-    terminal: int, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+    on_terminal: Printed, monkeypatch: pytest.MonkeyPatch, name: str, value: str
 ) -> None:
     monkeypatch.setenv(name, value)
-    output.line(Styled("✓", "green"), " landed")
-    assert seen(terminal) == "✓ landed\n"
+    assert on_terminal(lambda: output.line(Styled("✓", "green"), " landed")) == "✓ landed\n"
 
 
-def test_data_cannot_bring_colours_of_its_own(terminal: int) -> None:
-    output.line("\x1b[31mred\x1b[0m", Styled("\x1b[0mx", "green"))
-    assert seen(terminal) == "\\x1b[31mred\\x1b[0m\x1b[32m\\x1b[0mx\x1b[0m\n"
+def test_data_cannot_bring_colours_of_its_own(on_terminal: Printed) -> None:
+    seen = on_terminal(lambda: output.line("\x1b[31mred\x1b[0m", Styled("\x1b[0mx", "green")))
+    assert seen == "\\x1b[31mred\\x1b[0m\x1b[32m\\x1b[0mx\x1b[0m\n"
 
 
 def test_what_is_no_terminal_gets_no_colours(capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +119,12 @@ def test_a_table_aligns_its_columns_and_ends_no_line_with_blanks(capsys: pytest.
     assert capsys.readouterr().out == ""
 
 
-def test_json_is_ascii_and_escapes_bytes_that_are_not_utf_8(capsys: pytest.CaptureFixture[str]) -> None:
-    output.json_line({"path": "caf\udce9", "title": "é"})
-    assert capsys.readouterr().out == '{"path":"caf\\udce9","title":"\\u00e9"}\n'
+@pytest.mark.parametrize("prints", [output.json_line, output.json_document])
+def test_json_is_ascii_and_escapes_bytes_that_are_not_utf_8(
+    capsys: pytest.CaptureFixture[str], prints: Callable[[object], None]
+) -> None:
+    prints({"path": "caf\udce9", "title": "é"})
+    printed = capsys.readouterr().out
+    assert "caf\\udce9" in printed
+    assert "\\u00e9" in printed
+    assert json.loads(printed) == {"path": "caf\udce9", "title": "é"}

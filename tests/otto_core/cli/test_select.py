@@ -56,7 +56,7 @@ def test_without_any_run_the_hint_is_to_build() -> None:
 def nested(tmp_path: Path) -> Run:
     """Give a run whose ids have parents, as those of composites will."""
     repo = make_repo(tmp_path)
-    names = ("shop/api", "bank/api", "shop/rest-api", "shop/models", "models")
+    names = ("shop/api", "bank/api", "shop/rest-api", "shop/models", "models", "shop/cart", "bank/go-cart")
     return RunBuilder(repo, whole=plan("0" * 40, *map(task, names))).run
 
 
@@ -66,6 +66,7 @@ def nested(tmp_path: Path) -> Run:
         pytest.param("shop/api", "shop/api", id="full id"),
         pytest.param("models", "models", id="a full id goes before a longer one that ends so"),
         pytest.param("rest-api", "shop/rest-api", id="last part"),
+        pytest.param("cart", "shop/cart", id="a whole last part goes before letters of another"),
         pytest.param("op/models", "shop/models", id="letters of an id"),
         pytest.param("st-api", "shop/rest-api", id="letters of the last part"),
         pytest.param("bank/api", "bank/api", id="parts from the end"),

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from otto_core import events as ev
-from otto_core.model import Verdict
-from tests.builders import RunBuilder, git, make_repo, task
+from otto_core.model import ReasonKind, Verdict
+from tests.builders import RunBuilder, git, make_repo, reason, task
 from tests.otto_core.cli.conftest import Otto
 
 
@@ -52,6 +52,21 @@ def test_x9_show_as_json_names_run_task_and_attempt_everywhere(shop: Path, otto:
     ]
 
 
+def test_show_keeps_the_checks_and_reasons_of_attempts_apart(tmp_path: Path, otto: Otto) -> None:
+    built = RunBuilder(make_repo(tmp_path), task("a"))
+    built.start("a")
+    built.produce("a")
+    produced = built.run.tasks["a"].produced
+    assert produced is not None
+    built.check("a", "make test", produced.tree, result="failed")
+    built.reject("a", reason(ReasonKind.VERIFY_FAILED, "the check failed"), then="retry")
+    built.do("a")
+    attempts = json.loads(otto("show", "a", "--json", at=built.repo).stdout)["attempts"]
+    assert [a["result"] for a in attempts] == ["produced", "produced"]
+    assert [a["reason"] and a["reason"]["kind"] for a in attempts] == ["verify_failed", None]
+    assert [[c["result"] for c in a["checks"]] for a in attempts] == [["failed"], ["passed"]]
+
+
 def test_show_as_json_escapes_paths_that_are_not_utf_8(shop: Path, otto: Otto) -> None:  # noqa: ARG001
     printed = otto("show", "accounts", "--json").stdout
     assert "accounts/caf\\udce9.txt" in printed
@@ -93,6 +108,17 @@ def test_the_diff_of_a_task_that_did_not_land_is_of_a_snapshot(shop: Path, otto:
     assert (document["kind"], document["attempt"]) == ("snapshot", 1)
     assert [row["path"] for row in document["paths"]] == ["README.md", "coupons/a.py"]
     assert "+mine" in document["patch"]
+
+
+def test_a_diff_tells_what_was_added_modified_and_deleted(tmp_path: Path, otto: Otto) -> None:
+    built = RunBuilder(make_repo(tmp_path, {"old": "1\n", "kept": "1\n"}), task("a"))
+    built.do("a", {"old": None, "kept": "2\n", "new": "1\n"})
+    document = json.loads(otto("diff", "a", "--json", at=built.repo).stdout)
+    assert [(row["path"], row["change"]) for row in document["paths"]] == [
+        ("kept", "modified"),
+        ("new", "added"),
+        ("old", "deleted"),
+    ]
 
 
 def test_a_diff_as_json_keeps_every_byte(tmp_path: Path, otto: Otto) -> None:
