@@ -32,8 +32,8 @@ def test_the_journal_as_json_lines_gives_every_event_back(shop: Path, otto: Otto
         assert from_json(row["type"], json.dumps(row["body"])).type == row["type"]
 
 
-def verdict(result: str, code: int | None) -> Verdict:
-    fixed = {"command": "make test", "scope": "each", "tree": "a" * 40, "digest": "d", "log": "x"}
+def verdict(result: str, code: int | None, *, scope: str = "each") -> Verdict:
+    fixed = {"command": "make test", "scope": scope, "tree": "a" * 40, "digest": "d", "log": "x"}
     return Verdict.model_validate({**fixed, "duration_s": 1.0, "result": result, "exit_code": code})
 
 
@@ -54,6 +54,11 @@ def verdict(result: str, code: int | None) -> Verdict:
             ev.Checked(task=None, attempt=None, verdict=verdict("timeout", None)),
             "check does not end on the merged tree aaaaaaaaaaaa: `verify.timeout` of 15m fired: make test",
             id="i14 a check's time limit by name and value",
+        ),
+        pytest.param(
+            ev.Checked(task=None, attempt=None, verdict=verdict("passed", 0, scope="final")),
+            "run  check passes on the result aaaaaaaaaaaa in 1.0s: make test",
+            id="final check",
         ),
         pytest.param(
             ev.BranchWithheld(branch="otto/x", why="it is checked out in /x"),
