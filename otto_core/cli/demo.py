@@ -9,13 +9,17 @@ from pathlib import Path
 
 import click
 
+from otto_core import events as ev
 from otto_core.build import build
 from otto_core.cli import live, output
 from otto_core.compose import compose
+from otto_core.errors import UsageError
 from otto_core.git import GitRepository, init_sample
+from otto_core.model import Reason
 from otto_core.report import summary
 from otto_core.scheduler import EXIT_CODES
 from otto_core.session import run_ref
+from otto_core.state import Run
 
 SAMPLE = "shop"
 
@@ -33,24 +37,50 @@ def sample() -> Path:
 @click.pass_context
 def demo(context: click.Context, *, place: Path | None) -> None:
     """Run the bundled sample: no network, no keys, a repository of its own."""
+    program = _program()
     _prefer_this_python()
     home = place or Path(tempfile.mkdtemp(prefix="otto-demo-")) / SAMPLE
+    if home.exists():
+        raise UsageError(f"{home} exists already", hint="otto demo --dir NEW-DIRECTORY")
     shutil.copytree(sample(), home, ignore=shutil.ignore_patterns("__pycache__", "ledger.json"))
     init_sample(home, "A small shop")
     repository = GitRepository.discover(home)
     output.line(f"A small shop, in a repository of its own: {home}")
-    output.line(f"$ cd {home} && otto build --plan plan.yaml")
+    output.line(f"$ cd {home} && {program} build --plan plan.yaml")
     composed = compose(repository, home / "plan.yaml")
     with live.choose() as view:
-        run = build(repository, composed, observe=view)
+        refusals = _Refusals(view)
+        run = build(repository, composed, observe=refusals)
     output.lines(summary(run))
+    output.line("")
+    output.line("Both gates were at work. Turned down at first, told to the next attempt, and mended:")
+    for task, reason in refusals.told:
+        output.line(f"  {task}: {reason.message}")
     output.line("")
     output.line(f"$ git log --first-parent --format='%h %s' {run.branch}")
     for commit in repository.first_parents(run_ref(run.id, "tip")):
         output.line(f"{str(commit.id)[:7]} {commit.subject}")
     output.line("")
-    output.line(f"Look around: cd {home} && otto status, otto graph, otto show TASK, otto log")
+    output.line(f"Look around: cd {home} && {program} status   (or graph, show TASK, diff TASK, log)")
     context.exit(EXIT_CODES[run.outcome])
+
+
+class _Refusals:
+    """Remembers what was turned down, and shows everything to the view as well."""
+
+    def __init__(self, view: live.View) -> None:
+        self._view = view
+        self.told: list[tuple[str, Reason]] = []
+
+    def __call__(self, event: ev.Event, run: Run) -> None:
+        if isinstance(event, ev.AttemptFailed | ev.LandingRejected):
+            self.told.append((event.task, event.reason))
+        self._view(event, run)
+
+
+def _program() -> str:
+    """Name the command to type: `otto` where the shell finds it, else where it is installed."""
+    return "otto" if shutil.which("otto") else str(Path(sys.executable).parent / "otto")
 
 
 def _prefer_this_python() -> None:

@@ -97,7 +97,8 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
 
 def _judged(event: ev.Checked, run: Run) -> str:
     verdict = event.verdict
-    tree = f"{'the base' if event.baseline else 'the merged tree'} {verdict.tree[:SHORT]}"
+    judged = "the result" if verdict.scope == "final" else "the merged tree"
+    tree = f"{'the base' if event.baseline else judged} {verdict.tree[:SHORT]}"
     took = format_elapsed(verdict.duration_s)
     match verdict.result:
         case "passed":

@@ -313,6 +313,23 @@ tasks:
         assert fragment in message
 
 
+def test_tasks_that_wait_for_each_other_are_not_told_that_they_could_run_together() -> None:
+    pair = "- {id: a, owns: [x], run: x, depends_on: [b]}\n- {id: b, owns: [x], run: x, depends_on: [a]}\n"
+    (fault,) = violations(HEAD + pair)
+    assert "a -> b -> a" in fault.message
+
+
+def test_a_prompt_that_cannot_be_read_is_not_called_missing() -> None:
+    messages = [fault.message for fault in violations(HEAD + "- {id: a, owns: [a/**], prompt: 7}\n")]
+    assert messages == ["'a' has no `run` for the command agent", "prompt: 7 should be a valid string"]
+
+
+def test_of_too_many_contracts_none_is_held_against_the_tasks() -> None:
+    many = "".join(f"- {{id: c{n}, paths: [c{n}.py]}}\n" for n in range(501))
+    (fault,) = violations(f"version: 1\ncontracts:\n{many}tasks:\n" + a("reads: [c1]"))
+    assert fault.message == "the plan has 501 contracts; the limit is 500"
+
+
 def test_every_knot_of_tasks_is_told() -> None:
     pairs = [
         a("depends_on: [b]"),

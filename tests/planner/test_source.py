@@ -70,7 +70,7 @@ def test_a_flow_mapping_without_quotes_is_yaml() -> None:
 
 def test_a_mark_of_byte_order_does_not_count() -> None:
     assert read(b"\xef\xbb\xbfa: 1").data == {"a": 1}
-    assert read('\ufeff{"a": 1}').data == {"a": 1}
+    assert read('\ufeff{"a": "\\ud83d\\ude42"}').data == {"a": "🙂"}
 
 
 def test_an_alias_stands_for_its_value() -> None:
@@ -146,6 +146,12 @@ def test_what_cannot_be_read_is_refused_with_its_line(
     (fault,) = refused
     assert message in fault.message
     assert (fault.file, fault.line) == ("plan.yaml", line)
+
+
+def test_a_file_of_too_many_values_is_not_read_to_its_end() -> None:
+    refused = load("a:\n" + "- {x: 1}\n" * 100_000 + "]", "plan.yaml")
+    assert not isinstance(refused, Source)
+    assert "expands to more than 100,000 values" in refused[0].message
 
 
 def test_faults_of_several_keys_are_told_at_once() -> None:
