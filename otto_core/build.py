@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from otto_core.compose import Composed, run_settings, slug_of
 from otto_core.driver import Driver, create_run, new_run_id
 from otto_core.git import GitRepository
-from otto_core.journal import Journal
+from otto_core.journal import STORE, Journal
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
 from otto_core.session import Observer, Session
@@ -31,7 +31,7 @@ def build(
 
     """
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal.open(repository.store / "otto.db"))
+        journal = stack.enter_context(Journal.open(repository.store / STORE))
         reconcile_all(repository, journal)
         run_id = new_run_id(datetime.now(UTC), journal.run_ids())
         stack.enter_context(hold(repository.store, run_id))

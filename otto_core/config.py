@@ -9,16 +9,23 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from otto_core.errors import Finding, UsageError
 from planner.durations import parse_duration
+from planner.file import read_command
 from planner.source import Source, load
 
 FILE_NAME = "otto.yaml"
 
+
+def _checked_command(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    read_command(value)
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
-CommandLine = str | tuple[str, ...]
+CommandLine = Annotated[str | tuple[str, ...], AfterValidator(_checked_command)]
 
 
 class _Section(BaseModel):
@@ -29,7 +36,7 @@ class Defaults(_Section):
     """What a task has that does not say otherwise."""
 
     timeout: Seconds = 1800.0
-    max_attempts: int = Field(default=3, ge=1)
+    max_attempts: int = Field(default=3, ge=1, le=100)
     max_file_mb: float = Field(default=100, gt=0)
     grace: Seconds = 5.0
 

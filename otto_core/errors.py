@@ -77,6 +77,13 @@ class AgentUnusable(OttoError):
     exit_code = ExitCode.AGENT
 
 
+class Locked(OttoError):
+    """Another process of Otto holds what is needed."""
+
+    kind = "locked"
+    exit_code = ExitCode.LOCKED
+
+
 class Stale(OttoError):
     """A branch moved since it was shown."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository
-from otto_core.journal import Appended, Journal
+from otto_core.journal import STORE, Appended, Journal
 from otto_core.state import Run
 
 
@@ -41,7 +41,7 @@ def record_shown(repository: GitRepository, journal: Journal, run: Run) -> Run:
     if _same(run.shown, shown):
         return run
     try:
-        with Journal.open(repository.store / "otto.db") as writing:
+        with Journal.open(repository.store / STORE) as writing:
             outcome = writing.append(run, [shown])
     except RepositoryUnusable:
         return run

@@ -6,6 +6,7 @@ version the writer saw, so a decision made on an old state is refused and made a
 makes a committed append survive a power cut.
 """
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,9 @@ from typing import Self
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
 from otto_core.state import Run, apply
+
+STORE = "otto.db"
+"""The store's name in Otto's directory of a repository."""
 
 STORE_VERSION = 1
 """Version of the tables and of the event bodies; kept in SQLite's `user_version`."""
@@ -99,9 +103,11 @@ class Journal:
         if not path.exists():
             return None
         with _as_unusable(path):
-            db = sqlite3.connect(
-                f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None, timeout=_LOCK_WAIT_S
-            )
+            # A store in WAL mode is read with shared memory beside it, which a read-only disk cannot have.
+            log = path.with_name(f"{path.name}-wal")
+            unchanging = not os.access(path.parent, os.W_OK) and not log.exists()
+            where = f"{path.as_uri()}?mode=ro{'&immutable=1' if unchanging else ''}"
+            db = sqlite3.connect(where, uri=True, isolation_level=None, timeout=_LOCK_WAIT_S)
             _refuse_newer(db, path)
         return cls(db)
 
@@ -147,7 +153,7 @@ class Journal:
             RepositoryUnusable: the store could not be written; nothing is stored.
 
         """
-        with _as_unusable(Path("otto.db")):
+        with _as_unusable(Path(STORE)):
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 outcome = self._append_locked(run, events)

@@ -4,12 +4,12 @@ from merge.candidate import Landed
 from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.contracts import versions
-from otto_core.errors import RepositoryUnusable
+from otto_core.errors import Locked, RepositoryUnusable
 from otto_core.git import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.publish import publish
 from otto_core.recovery import resolve
-from otto_core.runlock import RunBusy, hold
+from otto_core.runlock import hold
 from otto_core.session import run_ref
 from otto_core.state import Run
 
@@ -25,7 +25,7 @@ def reconcile_all(repository: GitRepository, journal: Journal) -> list[str]:
             with hold(repository.store, run_id):
                 if reconcile(repository, journal, run) is not run:
                     changed.append(run_id)
-        except RunBusy:
+        except Locked:
             continue
     return changed
 

@@ -9,17 +9,14 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import portalocker
 
-
-class RunBusy(Exception):
-    """Another living process drives the run."""
-
-    def __init__(self, holder: str) -> None:
-        super().__init__(f"driven by {holder}")
-        self.holder = holder
+from otto_core.errors import Locked
+from otto_core.model import Outcome
+from otto_core.state import Run
 
 
 def driver_name() -> str:
@@ -32,7 +29,7 @@ def hold(store: Path, run: str) -> Iterator[None]:
     """Hold the lock of a run.
 
     Raises:
-        RunBusy: another living process holds it.
+        Locked: another living process holds it.
 
     """
     place = _place(store, run)
@@ -41,7 +38,9 @@ def hold(store: Path, run: str) -> Iterator[None]:
     try:
         file = lock.acquire()
     except portalocker.LockException as error:
-        raise RunBusy(_holder(place)) from error
+        raise Locked(
+            f"{run} is driven by {_holder(place)}", hint=f"wait for it, or follow it with `otto log {run}`"
+        ) from error
     try:
         file.truncate(0)
         file.write(driver_name())
@@ -63,6 +62,13 @@ def is_driven(store: Path, run: str) -> bool:
         return True
     probe.release()
     return False
+
+
+def as_seen(store: Path, run: Run) -> Run:
+    """Give a run as a person should see it: one that nobody drives any more is interrupted."""
+    if run.outcome is not Outcome.RUNNING or is_driven(store, run.id):
+        return run
+    return replace(run, outcome=Outcome.INTERRUPTED, paused=f"its driver, {run.start.driver}, is gone")
 
 
 def _place(store: Path, run: str) -> Path:

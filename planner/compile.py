@@ -1,5 +1,6 @@
 """The compiler: from a plan file to an immutable plan, or to all that is wrong with it at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from planner.bootstrap import warn_of_bootstrap
@@ -87,12 +88,12 @@ def _task(file: TaskFile, ordered: Ordered, contracts: tuple[Contract, ...], def
         id=file.id,
         role=file.role,
         title=file.title or file.id,
-        owns=tuple(file.owns),
-        provides=tuple(file.provides),
-        depends_on=tuple(file.depends_on),
+        owns=_once(file.owns),
+        provides=_once(file.provides),
+        depends_on=_once(file.depends_on),
         after=ordered.after[file.id],
-        reads=tuple(c.id for c in contracts) if file.reads is None else tuple(file.reads),
-        extends=tuple(file.extends),
+        reads=tuple(c.id for c in contracts) if file.reads is None else _once(file.reads),
+        extends=_once(file.extends),
         prompt=file.prompt,
         run=file.run,
         agent=file.agent or defaults.agent,
@@ -104,3 +105,8 @@ def _task(file: TaskFile, ordered: Ordered, contracts: tuple[Contract, ...], def
         generation=ordered.order.generation[file.id],
         priority=ordered.order.priority[file.id],
     )
+
+
+def _once(names: Iterable[str]) -> tuple[str, ...]:
+    """Drop repetitions: they mean nothing, so they must not change the plan's id."""
+    return tuple(dict.fromkeys(names))

@@ -35,6 +35,12 @@ def read_command(value: object) -> Command:
     raise ValueError("a command is a string for the shell, or a list of strings; neither may be empty")
 
 
+def _read_version(value: object) -> object:
+    if value != 1 or type(value) is not int:
+        raise ValueError("this Otto reads version 1 of the format")
+    return value
+
+
 Line = Annotated[Command, BeforeValidator(read_command)]
 Text = Annotated[str, Field(strict=True)]
 Words = Annotated[list[Text], Field(strict=True)]
@@ -86,7 +92,7 @@ class TaskFile(_Part):
 class PlanFile(_Part):
     """The top of a plan file; `verify` and the items of its lists are read as parts of their own."""
 
-    version: Literal[1]
+    version: Annotated[int, BeforeValidator(_read_version)]
     intent: Text = ""
     base: Text | None = None
     contracts: list[object] = []
@@ -113,7 +119,8 @@ def read_part(
     if not isinstance(item, dict):
         wrong = f"{_shown(source, at, item)} should be a mapping of keys to values"
         everything = frozenset(model.model_fields)
-        return model.model_validate(stand_in), everything, [source.violation(at, wrong)]
+        hint = "give it keys, such as `id:`, one below the other"
+        return model.model_validate(stand_in), everything, [source.violation(at, wrong, hint)]
     try:
         return model.model_validate(item), frozenset(), []
     except ValidationError as error:
@@ -145,10 +152,16 @@ def _words(fault: ErrorDetails, model: type[BaseModel], shown: str) -> tuple[str
     if kind in _ODD_TYPES:
         scalar = kind == "string_type" and isinstance(fault["input"], (int, float))
         wanted = message.removeprefix("Input should be ")
-        return f"{key}: {shown} should be {wanted}", f'write "{shown}" for the text' if scalar else ""
+        return f"{key}: {shown} should be {wanted}", _remedy(kind, shown, scalar=scalar)
     if kind == "too_short":
-        return f"{key}: the list is empty", ""
-    return f"{key}: {message.removeprefix('Input ')}", ""
+        return f"{key}: the list is empty", "name at least one"
+    return f"{key}: {message.removeprefix('Input ')}", f"see `{key}` in docs/reference/plan-file.md"
+
+
+def _remedy(kind: str, shown: str, *, scalar: bool) -> str:
+    if scalar:
+        return f'write "{shown}" for the text'
+    return f"write a list: [{shown}]" if kind == "list_type" else "see docs/reference/plan-file.md"
 
 
 def _shown(source: Source, at: Path, value: object) -> str:

@@ -22,13 +22,19 @@ class Ordered:
 def order_tasks(draft: Draft) -> Ordered:
     """Order the tasks, as far as their dependencies make sense; those that make none become faults.
 
-    A feature waits for every foundation beside it, written or not.
+    A feature waits for every foundation beside it, written or not; a foundation, for those whose contracts it
+    extends or says that it reads.
     """
     tasks = draft.distinct()
     written = {name: _sensible(draft, tasks, task) for name, task in tasks.items()}
     foundations = tuple(name for name, task in tasks.items() if _is(task, "foundation"))
     after = {
-        name: tuple(dict.fromkeys(written[name] + (foundations if _is(task, "feature") else ())))
+        name: tuple(
+            dict.fromkeys(
+                written[name]
+                + (foundations if _is(task, "feature") else _suppliers(tasks, foundations, task))
+            )
+        )
         for name, task in tasks.items()
     }
     unsure = {
@@ -62,6 +68,14 @@ def _sensible(draft: Draft, tasks: Mapping[str, DraftTask], task: DraftTask) -> 
         else:
             sensible[name] = None
     return tuple(sensible)
+
+
+def _suppliers(
+    tasks: Mapping[str, DraftTask], foundations: tuple[str, ...], task: DraftTask
+) -> tuple[str, ...]:
+    """Name the other foundations that provide what a foundation extends, or says that it reads."""
+    needed = {*task.file.extends, *(task.file.reads or ())} - set(task.file.provides)
+    return tuple(n for n in foundations if n != task.id and needed.intersection(tasks[n].file.provides))
 
 
 def _tell(draft: Draft, tasks: Mapping[str, DraftTask], cycle: tuple[str, ...]) -> None:

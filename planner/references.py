@@ -5,6 +5,8 @@ from difflib import get_close_matches
 
 from planner.draft import Draft, DraftTask
 
+_SIBLINGS = "`depends_on` names the ids of tasks in this plan"
+
 
 def check_references(draft: Draft) -> None:
     """Note every name that means nothing, and every task that could not do or change anything."""
@@ -27,7 +29,9 @@ def _check_depends_on(draft: Draft, task: DraftTask, known: Collection[str]) -> 
         if name == task.id:
             draft.fault(at, f"the task {task.id!r} depends on itself", "remove it")
         elif name not in known:
-            draft.fault(at, f"{task.id!r} depends on {name!r}, which is no task", _near(name, known))
+            draft.fault(
+                at, f"{task.id!r} depends on {name!r}, which is no task", _near(name, known) or _SIBLINGS
+            )
 
 
 def _check_contract_names(draft: Draft, task: DraftTask, known: Collection[str]) -> None:

@@ -143,6 +143,8 @@ class _Reader:
             wrong = f"{node.value[:40]!r} cannot be read: {error}"
             self._fault(line, wrong, "if it is text, put it in quotes")
             return None
+        if isinstance(value, (int, float)) and ":" in node.value:
+            return node.value  # YAML 1.1 reads 1:30 in base 60, which nobody means
         if not isinstance(value, str):
             self.spelling[path] = node.value
         elif any("\ud800" <= char <= "\udfff" for char in value):

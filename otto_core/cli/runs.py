@@ -7,8 +7,9 @@ import click
 from otto_core.cli import output
 from otto_core.cli.output import OUTCOME_COLOURS, Styled
 from otto_core.git import GitRepository
-from otto_core.journal import Journal
+from otto_core.journal import STORE, Journal
 from otto_core.report import landed_count
+from otto_core.runlock import as_seen
 from otto_core.state import Run
 
 
@@ -28,11 +29,14 @@ def runs(*, as_json: bool) -> None:
 def _all_runs() -> list[tuple[Run, str]]:
     """Load every run, with the time (UTC, ISO 8601) of its first event."""
     repository = GitRepository.discover(Path.cwd())
-    journal = Journal.read(repository.store / "otto.db")
+    journal = Journal.read(repository.store / STORE)
     if journal is None:
         return []
     with journal:
-        return [(journal.load(name), next(journal.events(name)).at) for name in journal.run_ids()]
+        return [
+            (as_seen(repository.store, journal.load(name)), next(journal.events(name)).at)
+            for name in journal.run_ids()
+        ]
 
 
 def _document(run: Run, at: str) -> dict[str, object]:

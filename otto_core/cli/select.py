@@ -7,7 +7,7 @@ from pathlib import Path
 
 from otto_core.errors import UsageError
 from otto_core.git import GitRepository
-from otto_core.journal import Journal
+from otto_core.journal import STORE, Journal
 from otto_core.state import Attempt, Run, TaskState
 
 _TOLD = 5
@@ -23,7 +23,7 @@ def opened(start: Path | None = None) -> Iterator[tuple[GitRepository, Journal]]
 
     """
     repository = GitRepository.discover(start or Path.cwd())
-    journal = Journal.read(repository.store / "otto.db")
+    journal = Journal.read(repository.store / STORE)
     if journal is None:
         raise UsageError("there are no runs in this repository yet", hint="otto build --plan FILE")
     with journal:

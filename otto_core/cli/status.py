@@ -8,6 +8,7 @@ from otto_core.freshness import record_shown
 from otto_core.git import GitRepository
 from otto_core.model import Outcome, TaskStatus
 from otto_core.report import SHORT, document, format_elapsed, last_telemetry, summary, waits_for
+from otto_core.runlock import as_seen
 from otto_core.session import run_ref
 from otto_core.state import Run
 
@@ -19,6 +20,7 @@ def status(*, run_name: str | None, as_json: bool) -> None:
     """Say where a run stands, and why. RUN is a unique prefix; the newest run is the default."""
     with select.opened() as (repository, journal):
         run = record_shown(repository, journal, select.run(journal, run_name))
+        run = as_seen(repository.store, run)
         warnings = differences(repository, run)
     if as_json:
         output.json_document(document(run))

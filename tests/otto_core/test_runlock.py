@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from otto_core.runlock import RunBusy, driver_name, hold, is_driven
+from otto_core.errors import ExitCode, Locked
+from otto_core.runlock import driver_name, hold, is_driven
 
 HOLD = """
 import sys, time
@@ -19,9 +20,10 @@ with hold(Path(sys.argv[1]), 'r-1'):
 
 
 def test_i10_a_second_driver_is_told_who_drives(tmp_path: Path) -> None:
-    with hold(tmp_path, "r-1"), pytest.raises(RunBusy) as refused, hold(tmp_path, "r-1"):
+    with hold(tmp_path, "r-1"), pytest.raises(Locked) as refused, hold(tmp_path, "r-1"):
         pass
-    assert refused.value.holder == driver_name()
+    assert driver_name() in refused.value.message
+    assert refused.value.exit_code is ExitCode.LOCKED
 
 
 def test_another_run_is_free_and_so_is_a_released_one(tmp_path: Path) -> None:

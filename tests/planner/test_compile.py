@@ -149,6 +149,24 @@ def test_r_o1_a_foundation_waits_for_no_other_unless_it_says_so() -> None:
     assert [task.after for task in plan.tasks] == [(), (), ("b",)]
 
 
+@pytest.mark.parametrize("need", ["extends: [log]", "reads: [log]"])
+def test_r_o1_a_foundation_waits_for_the_one_whose_contract_it_extends_or_says_that_it_reads(
+    need: str,
+) -> None:
+    plan = compiled(
+        "version: 1\ncontracts:\n- {id: log, paths: [log.txt], merge: union}\ntasks:\n"
+        f"- {{id: b, role: foundation, owns: [b], run: x, {need}}}\n"
+        "- {id: a, role: foundation, owns: [log.txt], provides: [log], run: x}\n"
+    )
+    assert plan.task("b").after == ("a",)
+    assert plan.task("a").after == ()
+
+
+def test_names_given_twice_mean_nothing_more() -> None:
+    once = "version: 1\ntasks:\n- {id: a, owns: [a], run: x}\n- {id: b, owns: [b], run: x, depends_on: [a]}\n"
+    assert plan_id(compiled(once)) == plan_id(compiled(once.replace("[a]}", "[a, a]}")))
+
+
 def test_a_task_reads_every_contract_unless_it_says_which() -> None:
     plan = compiled(SHOP.replace("reads: [models]", "reads: []"))
     assert [task.reads for task in plan.tasks] == [("models", "routes"), (), ("models", "routes")]

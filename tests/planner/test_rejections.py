@@ -38,8 +38,10 @@ TABLE = [
     ("decompose", HEAD + a("decompose: true"), "decomposition is not yet part", 3),
     ("partial", HEAD + a("partial: true"), "composites are not yet part", 3),
     ("no-version", "tasks:\n" + a(""), "the key 'version' is missing", 1),
-    ("version-2", "version: 2\ntasks:\n" + a(""), "version: 2 should be 1", 1),
-    ("version-as-text", "version: '1'\ntasks:\n" + a(""), "version: '1' should be 1", 1),
+    ("version-2", "version: 2\ntasks:\n" + a(""), "this Otto reads version 1", 1),
+    ("version-as-text", "version: '1'\ntasks:\n" + a(""), "this Otto reads version 1", 1),
+    ("version-true", "version: true\ntasks:\n" + a(""), "this Otto reads version 1", 1),
+    ("sexagesimal", HEAD + a("timeout: 1:30"), "'1:30' is not a duration", 3),
     ("no-tasks", "version: 1\n", "the key 'tasks' is missing", 1),
     ("tasks-not-a-list", "version: 1\ntasks: {a: 1}\n", "tasks: {'a': 1} should be a valid list", 2),
     ("tasks-of-nothing", "version: 1\ntasks:\n", "tasks: nothing should be a valid list", 2),
@@ -249,6 +251,7 @@ def test_a_fault_is_named_with_its_line_and_brings_no_others(text: str, message:
     assert len(found) == 1, found
     assert message in found[0].message
     assert (found[0].file, found[0].line) == ("plan.yaml", line)
+    assert found[0].hint
 
 
 def test_r_p7_a_plan_of_zero_tasks_is_an_error() -> None:
@@ -293,7 +296,7 @@ tasks:
 """
     told = [(fault.line, fault.message) for fault in violations(text)]
     expected = [
-        (1, "version: 2 should be 1"),
+        (1, "this Otto reads version 1"),
         (4, "nobody provides the contract 'log'"),
         (4, "a class in '[' is not closed"),
         (5, "each.0: a command is a string"),

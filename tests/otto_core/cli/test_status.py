@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from otto_core.model import ReasonKind
+from otto_core.runlock import hold
 from tests.builders import RunBuilder, git, make_repo, reason, shop_run, task
 from tests.otto_core.cli.conftest import Otto
 
@@ -43,13 +44,23 @@ def test_status_of_a_run_under_way_says_what_is_waited_for(tmp_path: Path, otto:
     built.start("a")
     built.start("c")
     built.fail("c", reason(ReasonKind.VERIFY_FAILED), then="retry")
-    told = otto("status", at=built.repo).stdout.splitlines()
+    with hold(built.repo / ".git/otto", built.run.id):
+        told = otto("status", at=built.repo).stdout.splitlines()
     assert told[1:4] == [
         "  ●  a  running  1 of 3 attempts        Add a",
         "  ·  b  pending                         waits for a",
         "  ·  c  pending  1 of 3 attempts  0.4s  to be tried again: verify_failed",
     ]
     assert "next: otto log r-20261120-aaaa  what happened so far (driven by 4711@workshop)" in told
+
+
+def test_a_run_whose_driver_is_gone_is_shown_as_interrupted(tmp_path: Path, otto: Otto) -> None:
+    built = RunBuilder(make_repo(tmp_path), task("a"))
+    built.start("a")
+    assert "interrupted" in otto("status", at=built.repo).stdout
+    assert "4711@workshop, is gone" in otto("status", at=built.repo).stdout
+    assert json.loads(otto("status", "--json", at=built.repo).stdout)["outcome"] == "interrupted"
+    assert json.loads(otto("runs", "--json", at=built.repo).stdout)["runs"][0]["outcome"] == "interrupted"
 
 
 def test_the_newest_run_is_shown_unless_another_is_named(shop: Path, otto: Otto) -> None:
@@ -114,13 +125,14 @@ def test_s1_where_git_and_the_journal_differ_status_warns(
 def test_runs_lists_every_run_oldest_first(shop: Path, otto: Otto) -> None:
     built = RunBuilder(shop, task("a"), run_id="r-20261121-bbbb")
     built.journal.close()
-    told = otto("runs").stdout.splitlines()
+    with hold(shop / ".git/otto", built.run.id):
+        told = otto("runs").stdout.splitlines()
+        document = json.loads(otto("runs", "--json").stdout)
     assert [line.split()[0] for line in told] == ["r-20261120-aaaa", "r-20261121-bbbb"]
     assert told[0] == (
         "r-20261120-aaaa  partial  2026-11-20 19:00Z  4/6 landed  otto/add-accounts"
         "       Add accounts and billing to the shop"
     )
-    document = json.loads(otto("runs", "--json").stdout)
     assert [(row["run"], row["outcome"], row["landed"], row["tasks"]) for row in document["runs"]] == [
         ("r-20261120-aaaa", "partial", 4, 6),
         ("r-20261121-bbbb", "running", 0, 1),
