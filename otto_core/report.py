@@ -202,6 +202,10 @@ def _result(run: Run) -> list[str]:
 
 def _notes(run: Run) -> list[str]:
     told = [f"paused: {run.paused}"] if run.paused else []
+    final = {command.text for command in run.plan.verify.final}
+    told += [
+        f"fails on the base, so it did not count: {c}" for c in sorted(run.excused - run.required - final)
+    ]
     if run.final:
         told += [f"fails on the result, passes on the base: {command}" for command in run.final.regressed]
         told += [f"fails on the result, as on the base: {command}" for command in run.final.known]

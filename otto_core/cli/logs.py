@@ -10,6 +10,7 @@ from otto_core.cli import output, select
 from otto_core.errors import RepositoryUnusable, UsageError
 from otto_core.events import Checked
 from otto_core.journal import Journal
+from otto_core.model import Verdict
 from otto_core.state import Run
 
 _PIECE = 1 << 16  # bytes at a time: a log may be one endless line
@@ -37,13 +38,17 @@ def _log_of(journal: Journal, run: Run, name: str, number: int | None, check: bo
     attempt = select.attempt(task, number)
     if not check:
         return attempt.start.log
-    found = [e.verdict.log for e in _checks(journal, run) if (e.task, e.attempt) == (task.id, attempt.number)]
+    found = [
+        check.verdict
+        for check in _checks(journal, run)
+        if (check.task, check.attempt) == (task.id, attempt.number) and not check.baseline
+    ]
     if not found:
         raise UsageError(
             f"nothing of attempt {attempt.number} of {task.id} was checked",
             hint=f"otto show {task.id} --run {run.id}",
         )
-    return found[-1]
+    return _worst(found).log
 
 
 def _log_of_run(journal: Journal, run: Run, check: bool) -> str:
@@ -51,10 +56,14 @@ def _log_of_run(journal: Journal, run: Run, check: bool) -> str:
     if not check:
         raise UsageError("a task is needed, or `--check` for the run's own checks", hint="otto logs TASK")
     final = [e.verdict for e in _checks(journal, run) if e.task is None and not e.baseline]
-    bad = [verdict for verdict in final if verdict.result != "passed"]
     if not final:
         raise UsageError(f"the result of {run.id} has not been checked as a whole", hint=f"otto log {run.id}")
-    return (bad or final)[-1].log
+    return _worst(final).log
+
+
+def _worst(verdicts: list[Verdict]) -> Verdict:
+    """Give the last verdict that was not good, or the last one if all were."""
+    return ([verdict for verdict in verdicts if verdict.result != "passed"] or verdicts)[-1]
 
 
 def _checks(journal: Journal, run: Run) -> Iterator[Checked]:

@@ -35,6 +35,15 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Each verb, in the order of a first day: the module that holds a command of its name, and a line of help."""
 
+_ABOUT: Final = """
+Turn a plan into landed commits: each task in a worktree of its own, each result checked.
+
+\b
+New here?  otto demo
+Then:      otto build --plan plan.yaml
+"""
+"""What `otto --help` says first; the control character keeps click from joining the lines."""
+
 _FAILURE: Final = "otto_core.cli.failure"
 _VERSION: Final = "otto_core.cli.version"
 _READER_GONE: Final = 128 + signal.SIGPIPE
@@ -133,7 +142,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
         context.exit()
 
 
-@click.group(cls=Verbs, invoke_without_command=True)
+@click.group(cls=Verbs, invoke_without_command=True, help=_ABOUT)
 @click.option("-C", "place", metavar="DIR", type=Path, help="Run as if started in DIR.")
 @click.option(
     "--version",
@@ -145,12 +154,7 @@ def _print_version(context: click.Context, _: click.Parameter, wanted: bool) -> 
 )
 @click.pass_context
 def main(context: click.Context, *, place: Path | None) -> None:
-    r"""Turn a plan into landed commits: each task in a worktree of its own, each result checked.
-
-    \b
-    New here?  otto demo
-    Then:      otto build --plan plan.yaml
-    """
+    """Run the program."""
     if place is not None:
         try:
             os.chdir(place)

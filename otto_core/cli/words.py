@@ -9,7 +9,8 @@ from planner.durations import format_duration
 
 def introduction(run: Run) -> tuple[str, ...]:
     """Say what a run is about to do, and what with (P12)."""
-    settings, checks = run.start.settings, [command.text for command in run.plan.verify.each]
+    settings, verify = run.start.settings, run.plan.verify
+    checks, final = ([command.text for command in commands] for commands in (verify.each, verify.final))
     budget = "none" if settings.wall_s is None else format_duration(settings.wall_s)
     tasks = "1 task" if len(run.tasks) == 1 else f"{len(run.tasks)} tasks"
     agents = ", ".join(sorted({task.agent for task in run.plan.tasks}))
@@ -17,6 +18,7 @@ def introduction(run: Run) -> tuple[str, ...]:
         f"{run.id}: {tasks} on base {run.start.base[:SHORT]}, {settings.concurrency} at once",
         f"  agent {agents}; locks {settings.locks}; sandbox {settings.sandbox}; wall budget {budget}",
         f"  checks before every landing: {'; '.join(checks) or 'none for the whole run'}",
+        *([f"  checks of the result: {'; '.join(final)}"] if final else []),
         f"  results land on branch {run.branch}; your checkout is left alone",
     )
 
@@ -109,7 +111,10 @@ def _judged(event: ev.Checked, run: Run) -> str:
         case "timeout":
             limit = format_duration(run.start.settings.verify_timeout_s)
             how = f"does not end on {tree}: `verify.timeout` of {limit} fired"
-    return f"check {how}: {verdict.command}"
+    excused = (
+        "; so it does not count until it passes" if event.baseline and verdict.result == "failed" else ""
+    )
+    return f"check {how}: {verdict.command}{excused}"
 
 
 def _of_final(regressed: tuple[str, ...]) -> str:

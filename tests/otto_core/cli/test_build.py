@@ -317,3 +317,20 @@ def test_demo_ends_green_and_shows_both_gates(tmp_path: Path, otto: Otto) -> Non
         )
         == "9"
     )
+
+
+def test_the_log_of_a_refused_result_is_that_of_the_check_which_failed(repo: Path, otto: Otto) -> None:
+    check = "if test -f one.txt; then echo red; exit 1; else echo green; fi"
+    plan = write_plan(repo, writes("one") | {"max_attempts": 1}, verify={"each": [check]})
+    result = otto("build", "--plan", str(plan), at=repo)
+    assert "it ends with: red" in result.stdout
+    assert "otto logs one --check" in result.stdout
+    assert otto("logs", "one", "--check", at=repo).stdout == "red\n"
+
+
+def test_a_check_that_fails_on_the_base_is_told_as_not_counting(repo: Path, otto: Otto) -> None:
+    plan = write_plan(repo, writes("one"), verify={"each": ["test -f never"]})
+    result = otto("build", "--plan", str(plan), at=repo)
+    assert result.exit_code == 0
+    assert "it does not count until it passes" in result.stderr
+    assert "fails on the base, so it did not count: test -f never" in result.stdout

@@ -47,7 +47,8 @@ def verdict(result: str, code: int | None, *, scope: str = "each") -> Verdict:
         ),
         pytest.param(
             ev.Checked(task=None, attempt=None, baseline=True, verdict=verdict("failed", None)),
-            "run  check fails on the base aaaaaaaaaaaa in 1.0s (could not be executed): make test",
+            "check fails on the base aaaaaaaaaaaa in 1.0s (could not be executed): make test;"
+            " so it does not count until it passes",
             id="check that could not be executed",
         ),
         pytest.param(
