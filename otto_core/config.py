@@ -116,7 +116,8 @@ def read_settings(content: bytes | None, *, file: str, environ: Mapping[str, str
 
 
 def _load(content: bytes | None, file: str) -> Source | None:
-    if content is None or not content.strip():
+    lines = (line.strip() for line in (content or b"").splitlines())
+    if content is None or all(not line or line.startswith(b"#") for line in lines):
         return None
     source = load(content, file)
     if isinstance(source, Source):

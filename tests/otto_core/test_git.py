@@ -1,0 +1,118 @@
+"""The edge to git: what its in-memory merge may say, and how its refs and worktrees are read."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from merge.objects import Oid
+from merge.strategies import MergeTreeAnswer, Unavailable
+from otto_core import git as edge
+from otto_core.errors import RepositoryUnusable
+from otto_core.git import GitRepository, MergeRepository
+from otto_core.model import Outcome
+from tests.builders import git, make_repo, write_commit, write_tree
+from tests.otto_core.runs import feature, fingerprint, run_plan
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return make_repo(tmp_path, {"a.txt": "1\n2\n3\n", "b.txt": "b\n"})
+
+
+def side(repo: Path, **files: str) -> Oid:
+    named: dict[str | bytes, str | bytes | None] = {n.replace("_", "."): text for n, text in files.items()}
+    return Oid(hex=write_commit(repo, write_tree(repo, "HEAD", named), "HEAD", message="side"))
+
+
+def merging(repo: Path) -> MergeRepository:
+    repository = GitRepository.discover(repo)
+    return MergeRepository(repository.store / "merge.git", repository)
+
+
+def test_a_clean_merge_gives_its_tree(repo: Path) -> None:
+    ours, theirs = side(repo, a_txt="0\n1\n2\n3\n"), side(repo, a_txt="1\n2\n3\n4\n")
+    answer = merging(repo).merge_tree(ours, theirs)
+    assert isinstance(answer, MergeTreeAnswer)
+    assert answer.clean
+    assert git(repo, "show", f"{answer.tree}:a.txt") == "0\n1\n2\n3\n4"
+
+
+def test_a_conflict_names_its_paths(repo: Path) -> None:
+    ours, theirs = side(repo, a_txt="x\n", b_txt="x\n"), side(repo, a_txt="y\n", b_txt="y\n")
+    answer = merging(repo).merge_tree(ours, theirs)
+    assert isinstance(answer, MergeTreeAnswer)
+    assert not answer.clean
+    assert answer.paths == (b"a.txt", b"b.txt")
+
+
+def test_an_unknown_commit_is_an_error_and_never_a_clean_merge(repo: Path) -> None:
+    with pytest.raises(RepositoryUnusable, match="gave no tree"):
+        merging(repo).merge_tree(side(repo, a_txt="x\n"), Oid(hex="1" * 40))
+
+
+def test_m9_attributes_of_the_checkout_and_of_the_users_config_do_not_reach_a_merge(repo: Path) -> None:
+    (repo / ".gitattributes").write_text("* merge=union\n")
+    (repo / ".git/info/attributes").write_text("* merge=union\n")
+    answer = merging(repo).merge_tree(side(repo, a_txt="x\n"), side(repo, a_txt="y\n"))
+    assert isinstance(answer, MergeTreeAnswer)
+    assert not answer.clean
+
+
+def test_merging_writes_only_objects_and_ottos_own_directory(repo: Path) -> None:
+    ours, theirs = side(repo, a_txt="0\n1\n2\n3\n"), side(repo, a_txt="1\n2\n3\n4\n")
+    own = (".git/objects", ".git/otto")
+    before = fingerprint(repo, less=own)
+    merging(repo).merge_tree(ours, theirs)
+    assert fingerprint(repo, less=own) == before
+
+
+OLD_GIT = """#!/bin/sh
+if [ "$1" = --version ]; then echo "git version 2.37.7"; else exec {git} "$@"; fi
+"""
+
+
+def test_with_a_git_older_than_2_38_ort_is_off_and_says_so(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = next(p for d in os.get_exec_path() if (p := Path(d) / "git").exists())
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/git").write_text(OLD_GIT.format(git=real))
+    (tmp_path / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    assert edge.git_version() == (2, 37, 7)
+    answer = merging(repo).merge_tree(side(repo, a_txt="x\n"), side(repo, a_txt="y\n"))
+    assert isinstance(answer, Unavailable)
+    assert "2.37.7 is older than 2.38" in answer.reason
+    run = run_plan(repo, feature("one", "echo x > one.txt"))
+    assert run.outcome is Outcome.LANDED, "the other strategies go on"
+
+
+def test_a_revision_that_is_no_commit_is_refused_with_a_hint(repo: Path) -> None:
+    blob = git(repo, "rev-parse", "HEAD:a.txt")
+    for revision in ("nowhere", blob):
+        with pytest.raises(RepositoryUnusable) as refused:
+            GitRepository.discover(repo).resolve(revision)
+        assert refused.value.hint
+
+
+def test_every_checkout_of_a_branch_is_known(repo: Path, tmp_path: Path) -> None:
+    git(repo, "worktree", "add", "--quiet", "-b", "other", str(tmp_path / "linked"))
+    found = GitRepository.discover(repo).checked_out()
+    assert found["refs/heads/main"].resolve() == repo.resolve()
+    assert found["refs/heads/other"].resolve() == (tmp_path / "linked").resolve()
+    assert GitRepository.discover(tmp_path / "linked").checked_out().keys() == found.keys()
+
+
+def test_a_bare_repository_checks_nothing_out(repo: Path, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "--quiet", "--bare", str(repo), "bare.git")
+    assert GitRepository.discover(tmp_path / "bare.git").checked_out() == {}
+
+
+def test_the_environment_of_ottos_own_git_has_none_of_the_users_git_variables(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GIT_DIR", "/nonexistent")
+    monkeypatch.setenv("GIT_EXTERNAL_DIFF", "evil")
+    assert not {"GIT_DIR", "GIT_EXTERNAL_DIFF"} & edge.git_env().keys()
+    assert edge.git_env()["LC_ALL"] == "C"
