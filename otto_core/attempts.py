@@ -22,8 +22,9 @@ from otto_core.git import GitRepository, MergeRepository, commit_tree
 from otto_core.judgement import is_hopeless, why_not
 from otto_core.model import Reason, ReasonKind, Telemetry
 from otto_core.process import Ending, Exited, Stopped, Survived
+from otto_core.refs import pin, task_ref
 from otto_core.scheduler import retry_or_hold
-from otto_core.session import Session, pin, task_ref
+from otto_core.session import Session
 from otto_core.snapshot import Captured, capture
 from otto_core.state import TaskState
 from otto_core.worktrees import Slot, borrow, occupy, overlay, reset, set_aside

@@ -26,6 +26,7 @@ from otto_core.journal import Appended, Journal
 from otto_core.landing import Lander
 from otto_core.model import Outcome
 from otto_core.publish import free_branch
+from otto_core.refs import pin, run_ref
 from otto_core.runlock import driver_name
 from otto_core.scheduler import (
     Action,
@@ -38,7 +39,7 @@ from otto_core.scheduler import (
     decide,
     wakes_at,
 )
-from otto_core.session import Session, pin, run_ref
+from otto_core.session import Session
 from otto_core.state import Run
 from planner.canonical import plan_id
 from planner.model import Plan

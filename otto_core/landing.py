@@ -27,8 +27,9 @@ from otto_core.feedback import tail
 from otto_core.git import GitRepository, MergeRepository
 from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
 from otto_core.publish import publish
+from otto_core.refs import pin, run_ref, task_ref
 from otto_core.scheduler import retry_or_hold
-from otto_core.session import Session, pin, run_ref, task_ref
+from otto_core.session import Session
 from planner.durations import format_duration
 
 

@@ -9,8 +9,8 @@ from otto_core.git import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.publish import publish
 from otto_core.recovery import resolve
+from otto_core.refs import run_ref
 from otto_core.runlock import hold
-from otto_core.session import run_ref
 from otto_core.state import Run
 
 

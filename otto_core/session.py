@@ -11,12 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from merge.objects import Oid
-from merge.swap import Lost, swap
 from otto_core import events as ev
 from otto_core.config import Settings
 from otto_core.environment import allowed
-from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
 from otto_core.state import Run
@@ -72,30 +69,3 @@ class Session:
     def environment(self, **extra: str) -> dict[str, str]:
         """Give the environment of a step: the allow-list and what Otto adds."""
         return {**allowed(self.settings.env_pass), **extra}
-
-
-def run_ref(run: str, *parts: str) -> str:
-    """Name a ref of a run; `/` of a task id is written `.`."""
-    return "/".join(("refs/otto/runs", run, *(part.replace("/", ".") for part in parts)))
-
-
-def task_ref(run: str, task: str, name: str) -> str:
-    """Name a ref of a task of a run."""
-    return run_ref(run, "tasks", task, name)
-
-
-def pin(repository: GitRepository, ref: str, commit: Oid) -> None:
-    """Make a commit reachable under a name of its own, before anything speaks of it.
-
-    Raises:
-        RepositoryUnusable: the name already pins something else.
-
-    """
-    match swap(repository.repo, ref, repository.ref(ref), commit):
-        case Lost(actual):
-            raise RepositoryUnusable(
-                f"{ref} was moved to {actual} while Otto wrote it",
-                hint="is another program writing below refs/otto?",
-            )
-        case _:
-            return

@@ -11,7 +11,8 @@ from typing import Literal
 from otto_core import events as ev
 from otto_core.journal import Appended, Journal
 from otto_core.model import Outcome, Reason, ReasonKind, Telemetry, Verdict
-from otto_core.session import Observer, run_ref, task_ref
+from otto_core.refs import run_ref, task_ref
+from otto_core.session import Observer
 from otto_core.state import Run
 from planner.canonical import plan_id
 from planner.model import Command, Contract, Plan, Role, Task, Verify
@@ -175,15 +176,6 @@ class RunBuilder:
         self._files: dict[str, Files] = {}
         self._update_ref(run_ref(run_id, "base"), self.base)
         self._update_ref(run_ref(run_id, "tip"), self.base)
-        settings = ev.RunSettings(
-            concurrency=concurrency,
-            wall_s=wall_s,
-            grace_s=5.0,
-            max_file_bytes=100_000_000,
-            verify_timeout_s=900.0,
-            locks="unlocked",
-            sandbox="subreaper",
-        )
         slug = f"add-accounts{'' if run_id.endswith('aaaa') else '-' + run_id[-4:]}"
         self.append(
             ev.RunStarted(
@@ -191,7 +183,7 @@ class RunBuilder:
                 slug=slug,
                 base=self.base,
                 branch=f"otto/{slug}",
-                settings=settings,
+                settings=_settings(concurrency, wall_s),
                 driver="4711@workshop",
                 contracts={contract.id: None for contract in self.plan.contracts},
             ),
@@ -368,6 +360,18 @@ class RunBuilder:
 
     def _update_ref(self, name: str, commit: str) -> None:
         git(self.repo, "update-ref", name, commit)
+
+
+def _settings(concurrency: int, wall_s: float | None) -> ev.RunSettings:
+    return ev.RunSettings(
+        concurrency=concurrency,
+        wall_s=wall_s,
+        grace_s=5.0,
+        max_file_bytes=100_000_000,
+        verify_timeout_s=900.0,
+        locks="unlocked",
+        sandbox="subreaper",
+    )
 
 
 def ticking(first: datetime = FIRST_DAY) -> Callable[[], str]:

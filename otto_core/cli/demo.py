@@ -16,9 +16,9 @@ from otto_core.compose import compose
 from otto_core.errors import UsageError
 from otto_core.git import GitRepository, init_sample
 from otto_core.model import Reason
+from otto_core.refs import run_ref
 from otto_core.report import summary
 from otto_core.scheduler import EXIT_CODES
-from otto_core.session import run_ref
 from otto_core.state import Run
 
 SAMPLE = "shop"

@@ -8,7 +8,7 @@ from otto_core.cli import output, select
 from otto_core.errors import RepositoryUnusable, Stale, UsageError
 from otto_core.freshness import expectation, record_shown, target_of
 from otto_core.git import GitRepository, fast_forward_checkout
-from otto_core.session import run_ref
+from otto_core.refs import run_ref
 from otto_core.state import Run
 
 

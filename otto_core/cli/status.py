@@ -7,9 +7,9 @@ from otto_core.cli.output import OUTCOME_COLOURS, Styled, symbol
 from otto_core.freshness import record_shown
 from otto_core.git import GitRepository
 from otto_core.model import Outcome, TaskStatus
+from otto_core.refs import run_ref
 from otto_core.report import SHORT, document, format_elapsed, last_telemetry, summary, waits_for
 from otto_core.runlock import as_seen
-from otto_core.session import run_ref
 from otto_core.state import Run
 
 

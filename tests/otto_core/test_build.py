@@ -11,7 +11,7 @@ from otto_core import events as ev
 from otto_core.git import GitRepository
 from otto_core.journal import Journal
 from otto_core.model import Outcome, ReasonKind, TaskStatus
-from otto_core.session import run_ref
+from otto_core.refs import run_ref
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.runs import (

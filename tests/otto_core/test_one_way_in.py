@@ -121,7 +121,7 @@ def test_x1_only_the_landing_moves_the_tip_and_only_known_modules_move_any_ref()
         "otto_core.driver",
         "otto_core.landing",
         "otto_core.publish",
-        "otto_core.session",
+        "otto_core.refs",
     }
     for path in SOURCES:
         text = path.read_text()

@@ -13,8 +13,8 @@ from otto_core.journal import Journal
 from otto_core.landing import Lander
 from otto_core.model import TaskStatus
 from otto_core.reconcile import reconcile, reconcile_all
+from otto_core.refs import run_ref
 from otto_core.runlock import hold
-from otto_core.session import run_ref
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.runs import content, run_plan, writes
