@@ -53,7 +53,8 @@ docformatter --in-place --recursive src/flask/sansio || [ $? -eq 3 ]
 RUN
 
 step "Tests say what they return" <<'RUN'
-python -m libcst.tool codemod --hide-progress autotyping.AutotypeCommand --none-return --scalar-return tests
+python -m libcst.tool codemod --hide-progress \
+  autotyping.AutotypeCommand --none-return --scalar-return tests
 RUN
 
 step "Tests postpone their annotations" <<'RUN'
@@ -61,7 +62,8 @@ isort --quiet tests
 RUN
 
 step "The tutorial says what it returns" <<'RUN'
-python -m libcst.tool codemod --hide-progress autotyping.AutotypeCommand --none-return --scalar-return examples/tutorial
+python -m libcst.tool codemod --hide-progress \
+  autotyping.AutotypeCommand --none-return --scalar-return examples/tutorial
 RUN
 
 step "The tutorial postpones its annotations" <<'RUN'

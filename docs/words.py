@@ -1,0 +1,122 @@
+# ruff: noqa: INP001 - documents are no package
+"""What the keys of Otto's files and its exit codes mean: the words that the models themselves do not carry.
+
+`docs.generate` sets them beside what the models say, and fails for a key without words and the reverse.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from otto_core.errors import ExitCode
+from otto_core.model import Outcome, ReasonKind, TaskStatus
+
+SETTINGS: Final[Mapping[str, str]] = {
+    "agent": "who does the work of a task that names no `agent`: `command` executes the task's `run`",
+    "concurrency": "how many attempts run at once",
+    "defaults.timeout": "the limit of one attempt",
+    "defaults.max_attempts": "how often a task is tried, each time with feedback on the last attempt",
+    "defaults.max_file_mb": "a larger file in a result is refused by name",
+    "defaults.grace": "what processes get to end by themselves, between TERM and KILL",
+    "verify.each": "has to pass before every landing, on the exact tree that lands",
+    "verify.final": "has to pass once, on the last tree",
+    "verify.baseline": "also ask the base about a run-wide check that fails: no task is blamed for it",
+    "verify.timeout": "the limit of one check, a task's own included",
+    "worktrees.root": "where attempts and checks work; null is the user's cache directory",
+    "env_pass": "variables that attempts and checks see beyond `PATH`, `HOME`, `LANG`, `LC_*` and `TZ`",
+    "budget.wall": "how long a run may take before it is paused; null is no limit",
+    "branch_prefix": "results are branches below this, each named for its intent",
+}
+"""By dotted key of `otto.yaml`."""
+
+PLAN: Final[Mapping[str, str]] = {
+    "version": "of the file format: 1",
+    "intent": "what the plan is for, in words; names the result branch",
+    "base": "the revision to start from; without it, `HEAD`. `--base` goes before it",
+    "contracts": "the contracts, as below",
+    "verify": "the run-wide checks, as below",
+    "tasks": "the tasks, as below; at least one",
+}
+
+CONTRACT: Final[Mapping[str, str]] = {
+    "id": "up to 64 lower-case letters, digits and hyphens",
+    "paths": "patterns; each has to match a file before a feature starts. No two contracts share a path",
+    "merge": "`union` makes it a registry: tasks that list it in `extends` may insert whole lines",
+}
+
+VERIFY: Final[Mapping[str, str]] = {
+    "each": "before every landing, on the exact tree that lands",
+    "final": "once, on the last tree",
+    "baseline": "whether a check that fails is also asked of the base",
+    "timeout": "the limit of one check, a task's own included",
+}
+
+TASK: Final[Mapping[str, str]] = {
+    "id": "up to 64 lower-case letters, digits and hyphens; unique in the plan",
+    "role": "a feature waits for every foundation, whether it says so or not",
+    "title": "the subject of the commit that lands; without it, the id",
+    "owns": "patterns of the paths that the task may create, change and delete",
+    "provides": "contracts that the task owns and others rely on; foundations only",
+    "depends_on": "tasks that have to land first",
+    "reads": "contracts that the task relies on; a foundation waits for those who provide what it names",
+    "extends": "registries into which the task may insert whole lines",
+    "prompt": "for standard input and `$OTTO_PROMPT_FILE`; a retry adds what went wrong",
+    "run": "what to execute; required with the `command` agent",
+    "agent": "`command`, the only agent of this version; without it, that of `otto.yaml`",
+    "verify": "checks of this task alone, before those of the run",
+    "timeout": "the limit of one attempt; without it, `defaults.timeout`",
+    "max_attempts": "how often the task is tried, up to 100; without it, `defaults.max_attempts`",
+    "retry_from": "where a further attempt starts: from the `tip`, with all that has landed by then, or the"
+    " last `attempt`, merged onto the tip if it merges. Without it, `tip`",
+    "allow_empty": "whether an attempt that changes nothing is a success",
+}
+
+EXIT_CODES: Final[Mapping[ExitCode, str]] = {
+    ExitCode.OK: "every task landed, or was unchanged with `allow_empty`; for other verbs: done",
+    ExitCode.INCOMPLETE: "the run ended and some tasks did not land",
+    ExitCode.USAGE: "the command line or the configuration is wrong; a missing plan file too",
+    ExitCode.PLAN_REJECTED: "the plan breaks rules; all violations are listed",
+    ExitCode.REPOSITORY: "the repository, its store or its worktrees cannot be used; the base is no commit",
+    ExitCode.AGENT: "a configured agent cannot be used. Reserved: no agent of this version needs a client",
+    ExitCode.LOCKED: "another Otto drives the run",
+    ExitCode.BUDGET: "a budget paused the run; the limit and its value are named",
+    ExitCode.STALE: "a branch moved since it was shown; nothing was done",
+    ExitCode.REGRESSION: "a final check passes on the base and fails on the result",
+    ExitCode.WAITING: "nothing can go on without a person. Reserved: nothing in this version waits for one",
+    ExitCode.BUG: "a bug in Otto; a report was written and is named",
+    ExitCode.INTERRUPTED: "interrupted; what has landed and what attempts had written is kept",
+}
+
+OUTCOMES: Final[Mapping[Outcome, str]] = {
+    Outcome.RUNNING: "not over",
+    Outcome.LANDED: "every task landed, or was allowed to change nothing",
+    Outcome.PARTIAL: "some tasks landed, others failed",
+    Outcome.FAILED: "no task landed",
+    Outcome.REGRESSION: "a final check passes on the base and fails on the result",
+    Outcome.BUDGET: "paused by a budget",
+    Outcome.INTERRUPTED: "paused by an interrupt, a SIGTERM or a lost terminal; or its driver is gone",
+}
+
+STATES: Final[Mapping[TaskStatus, str]] = {
+    TaskStatus.PENDING: "waits for its turn, or to be tried again",
+    TaskStatus.RUNNING: "an attempt executes",
+    TaskStatus.PRODUCED: "the attempt's result passed the write gate and waits to land",
+    TaskStatus.LANDING: "the swap is about to happen; after a crash, Git knows whether it did",
+    TaskStatus.LANDED: "its commit is on the run's tip; what waits for it may start",
+    TaskStatus.UNCHANGED: "it changed nothing and was allowed to; what waits for it may start",
+    TaskStatus.HELD: "its attempts are used up; it fails for good when nothing else in the run can move",
+    TaskStatus.FAILED: "an honest end without landing, with a reason",
+}
+
+REASONS: Final[Mapping[ReasonKind, str]] = {
+    ReasonKind.AGENT_FAILED: "the command could not be executed, or did not exit with 0",
+    ReasonKind.AGENT_TIMEOUT: "the task's `timeout` fired",
+    ReasonKind.NO_CHANGE: "the command succeeded and changed no file that Git would record",
+    ReasonKind.VERIFY_FAILED: "a check failed on the merged tree",
+    ReasonKind.VERIFY_TIMEOUT: "a check did not end within `verify.timeout`",
+    ReasonKind.WRITE_GATE: "the result changes a path that the task may not write",
+    ReasonKind.UNSAFE_CONTENT: "the result holds what no tree should hold, such as an escaping link",
+    ReasonKind.CONFLICT: "the result does not merge with what has landed, or the audit refused the merge",
+    ReasonKind.FOUNDATION_UNSATISFIED: "a foundation that the task stands on did not land",
+    ReasonKind.CONTRACTS_MISSING: "every foundation is done, yet a contract has no file",
+    ReasonKind.DEPENDENCY_FAILED: "a task that this one depends on did not land",
+}
