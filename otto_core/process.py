@@ -7,9 +7,11 @@ ever signalled beyond the group that was started here.
 """
 
 import asyncio
+import ctypes
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +25,19 @@ MARKER = "OTTO_MARKER"
 
 _POLL_S = 0.02
 _PROOF_S = 10.0
+
+
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2), Linux
+
+
+def become_subreaper() -> bool:
+    """Have orphans of all descendants become this process's children; False where the system cannot.
+
+    So they stay in its tree, where a person looks for them; a sweep finds them by their marker either way.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    return int(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
 
 
 @dataclass(frozen=True, slots=True)

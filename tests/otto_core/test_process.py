@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -122,3 +123,23 @@ def test_a_background_child_that_holds_the_log_open_does_not_hold_up_the_end(tmp
     ending = run(command(tmp_path, "sh", "-c", "sleep 50 & exit 0", timeout_s=40))
     assert isinstance(ending, Exited), "the time limit fired instead"
     assert not list(marked(f"test/{tmp_path.name}"))
+
+
+ADOPTER = """
+import os, sys, time
+from otto_core.process import become_subreaper
+assert become_subreaper()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(1)
+    os._exit(0)
+os.wait()
+print(os.waitpid(-1, 0)[0] > 0)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="subreapers are a thing of Linux")
+def test_orphans_of_descendants_become_the_drivers_children() -> None:
+    done = subprocess.run([sys.executable, "-c", ADOPTER], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
