@@ -124,7 +124,7 @@ def test_a_failure_in_between_leaves_no_lock(box: Box) -> None:
     assert not (box.path / f"{REF}.lock").exists()
 
 
-def test_x1_racing_swaps_of_processes_lose_none(box: Box) -> None:
+def test_r_x1_racing_swaps_of_processes_lose_none(box: Box) -> None:
     swap(box.repo, REF, None, box.commit({}))
     racers = [
         subprocess.Popen([sys.executable, "-c", CLIMB, str(box.path), REF, "50", str(number)], cwd=Path.cwd())
@@ -137,7 +137,7 @@ def test_x1_racing_swaps_of_processes_lose_none(box: Box) -> None:
     assert len(messages) == len(set(messages)) == 201
 
 
-def test_x1_a_race_to_create_has_one_winner(box: Box) -> None:
+def test_r_x1_a_race_to_create_has_one_winner(box: Box) -> None:
     candidates = [box.commit({"a": str(number)}) for number in range(8)]
 
     def create(number: int, ref: str) -> Swapped | Lost:

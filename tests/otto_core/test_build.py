@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -31,7 +32,7 @@ def repo(tmp_path: Path) -> Path:
     return make_repo(tmp_path, {"README.md": "Start.\n", "src/app.py": "print('hello')\n"})
 
 
-def test_s1_every_landed_task_is_a_commit_on_the_branch_with_its_trailers(repo: Path) -> None:
+def test_r_s1_every_landed_task_is_a_commit_on_the_branch_with_its_trailers(repo: Path) -> None:
     run = run_plan(repo, writes("one"), writes("two") | {"title": "Write the second file"})
     assert run.outcome is Outcome.LANDED
     chain = git(repo, "log", "--first-parent", "--format=%H", f"{run.start.base}..otto/test").split()
@@ -102,7 +103,7 @@ def test_a_refusal_names_what_is_owned_what_was_done_and_a_few_of_many_paths(rep
     assert "`owns`" in reason.hint
 
 
-def test_x1_nothing_of_a_refused_attempt_lands_but_it_stays_reachable(repo: Path) -> None:
+def test_i7_r_x1_nothing_of_a_refused_attempt_lands_but_it_stays_reachable(repo: Path) -> None:
     run = run_plan(repo, feature("mine", "echo x > other.txt; echo x > mine.txt", max_attempts=2))
     assert run.outcome is Outcome.FAILED
     assert run.tip == run.start.base
@@ -146,7 +147,7 @@ def test_x1_nothing_of_a_refused_attempt_lands_but_it_stays_reachable(repo: Path
         "foreign mode",
     ],
 )
-def test_s6_a_bad_attempt_fails_its_task_with_a_reason_and_a_hint(
+def test_r_s6_a_bad_attempt_fails_its_task_with_a_reason_and_a_hint(
     repo: Path, command: str | list[str], kind: ReasonKind, words: str
 ) -> None:
     (repo / "otto.yaml").write_text("defaults: {max_file_mb: 1}\n")
@@ -215,7 +216,7 @@ def test_i14_a_check_that_hangs_names_its_limit(repo: Path) -> None:
     assert "`verify.timeout` of 1s" in reason.message
 
 
-def test_m3_checks_see_the_merged_tree_and_nothing_else(repo: Path) -> None:
+def test_r_m3_checks_see_the_merged_tree_and_nothing_else(repo: Path) -> None:
     check = (
         'test -z "$(git status --porcelain --ignored)" && git ls-files | sort > /dev/null && touch litter.txt'
     )
@@ -224,7 +225,7 @@ def test_m3_checks_see_the_merged_tree_and_nothing_else(repo: Path) -> None:
     assert "litter.txt" not in files(repo, run)
 
 
-def test_m3_the_second_of_two_tasks_is_checked_with_the_first_merged_in(repo: Path) -> None:
+def test_r_m3_the_second_of_two_tasks_is_checked_with_the_first_merged_in(repo: Path) -> None:
     run = run_plan(
         repo, writes("one"), writes("two"), verify={"each": ["ls one.txt two.txt || test ! -f both"]}
     )
@@ -232,7 +233,7 @@ def test_m3_the_second_of_two_tasks_is_checked_with_the_first_merged_in(repo: Pa
     assert trees == {git(repo, "rev-parse", f"{task.commit}^{{tree}}") for task in run.tasks.values()}
 
 
-def test_m7_a_failure_already_on_the_base_is_not_blamed_on_a_task(repo: Path) -> None:
+def test_r_m7_a_failure_already_on_the_base_is_not_blamed_on_a_task(repo: Path) -> None:
     run = run_plan(repo, writes("one"), verify={"each": ["test -f never"]})
     assert run.outcome is Outcome.LANDED
 
@@ -270,7 +271,7 @@ def test_final_checks_are_judged_against_the_base(repo: Path, final: str, outcom
     assert run_plan(repo, writes("one"), verify={"final": [final]}).outcome is outcome
 
 
-def test_o4_a_failed_foundation_settles_its_features_honestly(repo: Path) -> None:
+def test_r_o4_a_failed_foundation_settles_its_features_honestly(repo: Path) -> None:
     run = run_plan(
         repo,
         feature("base", "exit 1", role="foundation", max_attempts=1),
@@ -281,7 +282,7 @@ def test_o4_a_failed_foundation_settles_its_features_honestly(repo: Path) -> Non
     assert not run.tasks["one"].attempts
 
 
-def test_o3_a_contract_that_was_not_delivered_settles_the_features(repo: Path) -> None:
+def test_r_o3_a_contract_that_was_not_delivered_settles_the_features(repo: Path) -> None:
     run = run_plan(
         repo,
         feature(
@@ -294,7 +295,7 @@ def test_o3_a_contract_that_was_not_delivered_settles_the_features(repo: Path) -
     assert "models.py" in reason_of(run, "one").message
 
 
-def test_m1_features_that_insert_into_one_registry_at_once_all_land(repo: Path) -> None:
+def test_r_m1_features_that_insert_into_one_registry_at_once_all_land(repo: Path) -> None:
     names = [f"f{n}" for n in range(5)]
     run = run_plan(
         repo,
@@ -383,10 +384,33 @@ def test_a_gitignore_that_the_task_does_not_own_hides_nothing(repo: Path) -> Non
         "filters",
     ],
 )
-def test_m9_no_trick_with_git_hides_a_foreign_edit(repo: Path, trick: str) -> None:
+def test_r_m9_no_trick_with_git_hides_a_foreign_edit(repo: Path, trick: str) -> None:
     run = run_plan(repo, feature("mine", f"echo x > mine.txt; {trick}", max_attempts=1))
     assert reason_of(run, "mine").kind is ReasonKind.WRITE_GATE
     assert b"README.md" in reason_of(run, "mine").paths
+
+
+def test_r_s9_a_lock_on_the_users_index_and_busy_agents_get_in_nobodys_way(repo: Path) -> None:
+    (repo / ".git/index.lock").write_text("held by an editor")
+    busy = "for n in 1 2 3 4 5; do echo $n > {0}.txt; git add -A; git commit -qm $n; git status -s; done"
+    run = run_plan(repo, *(feature(name, busy.format(name)) for name in ("one", "two", "three", "four")))
+    assert run.outcome is Outcome.LANDED
+    assert (repo / ".git/index.lock").read_text() == "held by an editor"
+
+
+def test_r_x2_what_an_attempt_starts_from_is_pinned_in_the_journal(repo: Path) -> None:
+    run = run_plan(
+        repo,
+        feature("base", "echo v1 > models.py", owns=["models.py"], role="foundation", provides=["db"]),
+        feature("one", "echo 1 > one.txt", prompt="Do one."),
+        contracts=[{"id": "db", "paths": ["models.py"]}],
+    )
+    start = run.tasks["one"].attempts[0].start
+    assert start.base == run.tasks["base"].commit
+    assert start.contracts == run.contracts
+    assert start.contracts["db"] is not None
+    assert start.prompt_digest == sha256(b"Do one.").hexdigest()
+    assert (start.agent, start.plan_id) == ("command", run.stored[0].plan_id)
 
 
 def test_committed_amended_or_left_alone_the_files_are_taken_as_they_are(repo: Path) -> None:
@@ -431,7 +455,7 @@ def test_retry_from_tip_starts_anew(repo: Path) -> None:
     assert content(repo, run, "mine.txt") == "2"
 
 
-def test_g4_every_retry_is_a_stored_plan_of_its_own_with_the_same_ownership(repo: Path) -> None:
+def test_r_g4_every_retry_is_a_stored_plan_of_its_own_with_the_same_ownership(repo: Path) -> None:
     run = run_plan(repo, feature("mine", "exit 1", max_attempts=3))
     assert [stored.revision for stored in run.stored] == [1, 2, 3]
     assert len({stored.plan_id for stored in run.stored}) == 3
@@ -454,7 +478,7 @@ def test_an_attempt_sees_what_the_interface_promises(repo: Path) -> None:
     assert lines["TMPDIR"] != os.environ.get("TMPDIR")
 
 
-def test_x5_the_environment_is_an_allow_list(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_r_x5_the_environment_is_an_allow_list(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECRET_TOKEN", "s3cret")
     monkeypatch.setenv("WANTED", "yes")
     (repo / "otto.yaml").write_text("env_pass: [WANTED]\n")
@@ -478,7 +502,7 @@ def test_keep_worktrees_keeps_every_attempt_as_it_was_left(repo: Path, hermetic:
     assert [(path / "note").read_text() for path in kept] == ["1\n", "2\n"]
 
 
-def test_l2_i12_an_attempts_row_appears_when_execution_starts_and_ends_with_telemetry(repo: Path) -> None:
+def test_r_l2_i12_an_attempts_row_appears_when_execution_starts_and_ends_with_telemetry(repo: Path) -> None:
     told: list[tuple[str, str]] = []
     run = run_plan(
         repo, writes("one"), observe=lambda event, run: told.append((event.type, run.tasks["one"].status))
@@ -564,7 +588,7 @@ def test_line_endings_are_converted_as_at_checkout(tmp_path: Path) -> None:
     assert git(repo, "cat-file", "-p", f"{run.tip}:a.bat") == "one\ntwo"
 
 
-def test_m9_attributes_that_an_attempt_plants_convert_nothing(tmp_path: Path) -> None:
+def test_r_m9_attributes_that_an_attempt_plants_convert_nothing(tmp_path: Path) -> None:
     repo = make_repo(tmp_path, {".gitattributes": "*.bat text eol=crlf\n", "a.bat": "one\n"})
     script = (
         "printf '*.txt text\\n' > .gitattributes; printf 'x\\r\\n' > mine.txt; git checkout -q .gitattributes"
@@ -594,7 +618,7 @@ def test_a_sigterm_pauses_the_run_and_keeps_what_was_written(repo: Path) -> None
     ],
     ids=["fifo among tracked files", "fifo in a new directory", "socket"],
 )
-def test_x5_what_one_attempt_leaves_in_its_slot_does_not_reach_the_next(repo: Path, leave: str) -> None:
+def test_r_x5_what_one_attempt_leaves_in_its_slot_does_not_reach_the_next(repo: Path, leave: str) -> None:
     bad = run_plan(repo, feature("bad", leave, owns=["src/", "a/"], max_attempts=1))
     assert reason_of(bad, "bad").kind is ReasonKind.UNSAFE_CONTENT
     assert run_plan(repo, writes("good")).outcome is Outcome.LANDED

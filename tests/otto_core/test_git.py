@@ -51,7 +51,7 @@ def test_an_unknown_commit_is_an_error_and_never_a_clean_merge(repo: Path) -> No
         merging(repo).merge_tree(side(repo, a_txt="x\n"), Oid(hex="1" * 40))
 
 
-def test_m9_attributes_of_the_checkout_and_of_the_users_config_do_not_reach_a_merge(repo: Path) -> None:
+def test_r_m9_attributes_of_the_checkout_and_of_the_users_config_do_not_reach_a_merge(repo: Path) -> None:
     (repo / ".gitattributes").write_text("* merge=union\n")
     (repo / ".git/info/attributes").write_text("* merge=union\n")
     answer = merging(repo).merge_tree(side(repo, a_txt="x\n"), side(repo, a_txt="y\n"))

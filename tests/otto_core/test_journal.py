@@ -123,7 +123,7 @@ def test_i11_many_writers_give_every_event_a_number_of_its_own(store: Path) -> N
         assert [n for branch, n in said if branch == f"w{writer}"] == list(range(25))
 
 
-def test_g7_a_store_of_a_newer_version_is_refused_with_what_to_do(store: Path) -> None:
+def test_r_g7_a_store_of_a_newer_version_is_refused_with_what_to_do(store: Path) -> None:
     Journal.open(store).close()
     with sqlite3.connect(store) as db:
         db.execute(f"PRAGMA user_version={STORE_VERSION + 1}")

@@ -28,11 +28,11 @@ def land_all(repo: Path, count: int) -> None:
     assert sorted(landed) == sorted(["base", *names]), "I2: each exactly once"
 
 
-def test_r_m1_20_tasks_that_finish_at_once_all_land(tmp_path: Path) -> None:
+def test_i2_r_m1_20_tasks_that_finish_at_once_all_land(tmp_path: Path) -> None:
     land_all(make_repo(tmp_path), 20)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("repetition", range(20))
-def test_r_m1_100_tasks_that_finish_at_once_all_land(tmp_path: Path, repetition: int) -> None:
+def test_i2_r_m1_100_tasks_that_finish_at_once_all_land(tmp_path: Path, repetition: int) -> None:
     land_all(make_repo(tmp_path, name=f"repo-{repetition}"), 100)

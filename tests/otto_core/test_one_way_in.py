@@ -72,27 +72,27 @@ def users_of(*names: str) -> set[str]:
     return found
 
 
-def test_g1_i1_only_one_module_spawns() -> None:
+def test_r_g1_i1_only_one_module_spawns() -> None:
     assert users_of(*SPAWNERS) == {"otto_core.process"}
 
 
-def test_g1_i1_only_the_gate_executes_commands_and_invokes_agents() -> None:
+def test_r_g1_i1_only_the_gate_executes_commands_and_invokes_agents() -> None:
     assert users_of("otto_core.process.execute") == {"otto_core.gate"}
     assert users_of("otto_core.process.Command") == {"otto_core.gate"}
     invokers = {module_of(p) for p in SOURCES if ".invoke(" in p.read_text() and p.parent.name != "cli"}
     assert invokers == {"otto_core.gate"}
 
 
-def test_s4_processes_are_signalled_only_where_they_are_started_and_where_a_slot_is_reused() -> None:
+def test_r_s4_processes_are_signalled_only_where_they_are_started_and_where_a_slot_is_reused() -> None:
     assert users_of("otto_core.process.end_marked") == {"otto_core.worktrees"}
     assert users_of("os.kill", "os.killpg", "signal.pthread_kill") == {"otto_core.process"}
 
 
-def test_g1_only_the_git_module_runs_short_programs() -> None:
+def test_r_g1_only_the_git_module_runs_short_programs() -> None:
     assert users_of("otto_core.process.capture") == {"otto_core.git"}
 
 
-def test_g1_code_is_not_looked_up_by_name_where_it_could_reach_around_the_gate() -> None:
+def test_r_g1_code_is_not_looked_up_by_name_where_it_could_reach_around_the_gate() -> None:
     assert users_of("importlib.import_module", "__import__", "eval", "exec") == {"otto_core.cli.main"}
 
 
@@ -106,16 +106,16 @@ def test_g1_code_is_not_looked_up_by_name_where_it_could_reach_around_the_gate()
         "import asyncio as a\na.create_subprocess_exec('x')",
     ],
 )
-def test_g1_an_alias_hides_no_spawner(source: str) -> None:
+def test_r_g1_an_alias_hides_no_spawner(source: str) -> None:
     names = set(used(ast.parse(source)))
     assert any(n == s or n.startswith(f"{s}.") for n in names for s in SPAWNERS)
 
 
-def test_o5_the_write_gate_is_one_function_called_at_every_admission_point() -> None:
+def test_r_o5_the_write_gate_is_one_function_called_at_every_admission_point() -> None:
     assert users_of("merge.gate.admit") == {"otto_core.attempts", "otto_core.landing"}
 
 
-def test_x1_only_the_landing_moves_the_tip_and_only_known_modules_move_any_ref() -> None:
+def test_r_x1_only_the_landing_moves_the_tip_and_only_known_modules_move_any_ref() -> None:
     assert users_of("merge.swap.swap") == {
         "otto_core.cli.land",
         "otto_core.driver",
@@ -129,7 +129,7 @@ def test_x1_only_the_landing_moves_the_tip_and_only_known_modules_move_any_ref()
         assert ".set_target(" not in text or module_of(path) == "merge.swap"
 
 
-def test_l1_one_module_writes_the_transitions_of_an_attempt() -> None:
+def test_r_l1_one_module_writes_the_transitions_of_an_attempt() -> None:
     events = ("AttemptStarted", "AttemptProduced", "AttemptUnchanged", "AttemptFailed", "AttemptInterrupted")
     makers = set()
     for path in SOURCES:

@@ -103,7 +103,7 @@ def test_i13_a_daemon_in_a_session_of_its_own_does_not_outlive_its_command(
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
 
 
-def test_s4_a_process_without_the_marker_is_left_alone(tmp_path: Path) -> None:
+def test_r_s4_a_process_without_the_marker_is_left_alone(tmp_path: Path) -> None:
     bystander = psutil.Popen(["sleep", "60"], env={"OTTO_MARKER": "test/another"})
     try:
         run(command(tmp_path, "sh", "-c", "sleep 60 & exit 0"))

@@ -69,7 +69,7 @@ def reconciled(repo: Path, run: Run) -> Run:
         return reconcile(repository, journal, run)
 
 
-def test_x3_a_landing_whose_swap_was_done_is_journalled_and_published(
+def test_r_x3_a_landing_whose_swap_was_done_is_journalled_and_published(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = cut_off(repo, monkeypatch, after_swap=True)
@@ -80,7 +80,7 @@ def test_x3_a_landing_whose_swap_was_done_is_journalled_and_published(
     assert content(repo, after, "two.txt") == "two"
 
 
-def test_x3_a_landing_whose_swap_was_not_done_goes_back_to_the_queue(
+def test_r_x3_a_landing_whose_swap_was_not_done_goes_back_to_the_queue(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = cut_off(repo, monkeypatch, after_swap=False)
@@ -118,7 +118,7 @@ def test_i10_a_run_that_a_living_process_drives_is_left_alone(
         assert journal.load(run.id).tasks["two"].status is TaskStatus.LANDING
 
 
-def test_x10_a_tip_that_does_not_stand_on_the_base_is_not_guessed_about(
+def test_r_x10_a_tip_that_does_not_stand_on_the_base_is_not_guessed_about(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = cut_off(repo, monkeypatch, after_swap=True)

@@ -57,7 +57,7 @@ def test_tasks_stand_in_the_order_of_the_plan(repo: Path) -> None:
     assert list(found) == ["models", "routes", "accounts", "billing", "coupons", "changelog"]
 
 
-def test_s1_only_what_landed_is_on_the_result_and_has_a_commit(repo: Path) -> None:
+def test_r_s1_only_what_landed_is_on_the_result_and_has_a_commit(repo: Path) -> None:
     found = rows(shop_run(repo).run)
     on_result = {name for name, row in found.items() if row["on_result"]}
     assert on_result == {"models", "routes", "accounts", "billing"}

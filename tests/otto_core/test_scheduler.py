@@ -33,7 +33,7 @@ def test_everything_landed_is_a_landed_run() -> None:
     assert {task.status for task in run.tasks.values()} == {TaskStatus.LANDED}
 
 
-def test_o1_no_feature_starts_before_its_foundation_has_landed() -> None:
+def test_r_o1_no_feature_starts_before_its_foundation_has_landed() -> None:
     sim = Simulation(begin(a_plan(a_task("model", role="foundation"), a_task("feature", "model"))))
     sim.attempt("model", "produced")
     assert decide(sim.run, 0.0) == (Land("model"),)
@@ -41,7 +41,7 @@ def test_o1_no_feature_starts_before_its_foundation_has_landed() -> None:
     assert decide(sim.run, 0.0) == (StartAttempt("feature"),)
 
 
-def test_o4_every_dependent_of_a_failed_foundation_is_settled_and_says_so() -> None:
+def test_r_o4_every_dependent_of_a_failed_foundation_is_settled_and_says_so() -> None:
     plan = a_plan(
         a_task("model", role="foundation"),
         a_task("near", "model"),
@@ -92,7 +92,7 @@ def contract_run() -> Simulation:
     return Simulation(begin(plan, contracts={"schema": None}))
 
 
-def test_o3_a_foundation_that_did_not_deliver_settles_its_dependents_as_contracts_missing() -> None:
+def test_r_o3_a_foundation_that_did_not_deliver_settles_its_dependents_as_contracts_missing() -> None:
     run = contract_run().to_the_end()
     assert run.tasks["model"].status is TaskStatus.LANDED
     for name in ("one", "two"):
@@ -115,7 +115,7 @@ def test_an_unchanged_task_satisfies_its_dependents() -> None:
     assert run.outcome is Outcome.LANDED
 
 
-def test_s6_a_run_in_which_nothing_landed_has_failed() -> None:
+def test_r_s6_a_run_in_which_nothing_landed_has_failed() -> None:
     assert Simulation(begin(a_plan(a_task("a")))).to_the_end(failing("a")).outcome is Outcome.FAILED
 
 
@@ -126,7 +126,7 @@ def test_a_rejected_landing_is_tried_again_and_bounded() -> None:
     assert run.outcome is Outcome.FAILED
 
 
-def test_b1_i14_the_wall_budget_pauses_the_run_and_names_itself() -> None:
+def test_r_b1_i14_the_wall_budget_pauses_the_run_and_names_itself() -> None:
     sim = Simulation(begin(a_plan(a_task("a")), settings=SETTINGS.model_copy(update={"wall_s": 90.0})))
     assert decide(sim.run, 89.0) == (StartAttempt("a"),)
     assert decide(sim.run, 90.0) == (Pause(Outcome.BUDGET, "the run's `budget.wall` of 1m30s is used up"),)

@@ -140,7 +140,7 @@ def test_i1_an_attempt_of_a_plan_that_was_not_stored_is_refused() -> None:
 
 
 @pytest.mark.parametrize("revision", [1, 3], ids=["again", "a gap"])
-def test_g5_revisions_only_grow_by_one(revision: int) -> None:
+def test_r_g5_revisions_only_grow_by_one(revision: int) -> None:
     run = simulation().run
     with pytest.raises(IllegalTransition, match=f"revision {revision} after 1"):
         apply(run, ev.PlanStored(revision=revision, plan_id="x", plan=run.plan))
@@ -161,27 +161,27 @@ class TestCoverage:
         sim.attempt("a", "produced")
         return sim
 
-    def test_all_checks_passed(self) -> None:
+    def test_i3_all_checks_passed(self) -> None:
         sim = self.sim()
         checked(sim, "own", oid("tree"))
         checked(sim, "each", oid("tree"))
         sim.record(landing_started(sim))
 
     @pytest.mark.parametrize("lacking", ["own", "each"])
-    def test_l5_a_check_without_a_verdict(self, lacking: str) -> None:
+    def test_r_l5_a_check_without_a_verdict(self, lacking: str) -> None:
         sim = self.sim()
         checked(sim, "each" if lacking == "own" else "own", oid("tree"))
         with pytest.raises(IllegalTransition, match=lacking):
             sim.record(landing_started(sim))
 
-    def test_m3_a_verdict_on_another_tree_does_not_count(self) -> None:
+    def test_r_m3_a_verdict_on_another_tree_does_not_count(self) -> None:
         sim = self.sim()
         checked(sim, "own", oid("tree"))
         checked(sim, "each", oid("another tree"))
         with pytest.raises(IllegalTransition, match="each"):
             sim.record(landing_started(sim))
 
-    def test_m7_a_check_that_fails_on_the_base_is_excused_until_it_passes(self) -> None:
+    def test_r_m7_a_check_that_fails_on_the_base_is_excused_until_it_passes(self) -> None:
         sim = self.sim()
         checked(sim, "own", oid("tree"))
         checked(sim, "each", oid("tree"), "failed")
@@ -214,7 +214,7 @@ class TestCoverage:
         assert sim.run.required == {"each"}
 
 
-def test_x1_a_landing_onto_another_tip_than_the_present_one_is_refused() -> None:
+def test_r_x1_a_landing_onto_another_tip_than_the_present_one_is_refused() -> None:
     sim = simulation()
     sim.attempt("a", "produced")
     with pytest.raises(IllegalTransition, match="the tip is"):

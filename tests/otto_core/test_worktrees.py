@@ -105,7 +105,9 @@ def test_reset_brings_any_slot_back_to_the_tree(spoil: object, slot: Slot, user:
     assert git(slot.path, "status", "--porcelain", "--ignored") == ""
 
 
-def test_x5_config_hooks_stash_and_refs_made_in_a_slot_do_not_reach_the_user(slot: Slot, user: Path) -> None:
+def test_r_x5_config_hooks_stash_and_refs_made_in_a_slot_do_not_reach_the_user(
+    slot: Slot, user: Path
+) -> None:
     before = snapshot_of(user)
     git(slot.path, "config", "core.pager", "evil")
     (slot.path / ".git/hooks").mkdir(exist_ok=True)
@@ -141,7 +143,9 @@ def test_a_shallow_clone_gives_working_slots(tmp_path: Path, user: Path) -> None
     assert git(slot.path, "log", "--format=%s") == "second"
 
 
-def test_s4_what_a_killed_driver_left_running_in_a_slot_is_ended_before_reuse(slot: Slot, user: Path) -> None:
+def test_r_s4_what_a_killed_driver_left_running_in_a_slot_is_ended_before_reuse(
+    slot: Slot, user: Path
+) -> None:
     occupy(slot, "run/task/1")
     orphan = subprocess.Popen(
         ["sleep", "60"], env={**os.environ, MARKER: "run/task/1"}, start_new_session=True

@@ -348,7 +348,7 @@ def test_a_cycle_that_closes_over_a_role_that_cannot_be_read_names_the_implied_s
     assert "f -> u -> x -> f (implied)" in violations(HEAD + tasks)[0].message
 
 
-def test_o2_a_task_in_the_way_of_two_contracts_is_told_so_for_each_and_not_as_an_overlap() -> None:
+def test_r_o2_a_task_in_the_way_of_two_contracts_is_told_so_for_each_and_not_as_an_overlap() -> None:
     text = (
         "version: 1\ncontracts:\n- {id: one, paths: [lib/one.py]}\n- {id: two, paths: [lib/two.py]}\ntasks:\n"
         "- {id: base, role: foundation, owns: [lib/one.py, lib/two.py], provides: [one, two], run: x}\n"

@@ -56,7 +56,7 @@ def test_build_json_is_one_document_on_standard_output_and_progress_is_elsewhere
     ],
     ids=["landed", "failed", "no such program", "no change", "unchanged with allow_empty"],
 )
-def test_s6_the_exit_code_tells_how_the_run_ended(
+def test_r_s6_the_exit_code_tells_how_the_run_ended(
     repo: Path, otto: Otto, task: dict[str, object], code: int
 ) -> None:
     assert otto("build", "--plan", str(write_plan(repo, task)), at=repo).exit_code == code
@@ -69,7 +69,7 @@ def test_a_regression_is_exit_9(repo: Path, otto: Otto) -> None:
     assert document(result)["outcome"] == "regression"
 
 
-def test_b1_an_exhausted_budget_is_exit_7(repo: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_r_b1_an_exhausted_budget_is_exit_7(repo: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTTO_BUDGET_WALL", "1s")
     plan = write_plan(repo, feature("one", "sleep 60"))
     assert otto("build", "--plan", str(plan), at=repo).exit_code == 7
@@ -266,7 +266,7 @@ def test_land_into_a_branch_that_is_not_checked_out_moves_only_the_ref(repo: Pat
     assert not (repo / "one.txt").exists()
 
 
-def test_w3_land_refuses_when_the_target_moved_since_it_was_shown(repo: Path, otto: Otto) -> None:
+def test_r_w3_land_refuses_when_the_target_moved_since_it_was_shown(repo: Path, otto: Otto) -> None:
     built(repo, otto)
     git(repo, "commit", "--quiet", "--allow-empty", "--message", "moved")
     result = otto("land", at=repo)
@@ -276,7 +276,7 @@ def test_w3_land_refuses_when_the_target_moved_since_it_was_shown(repo: Path, ot
 
 
 @pytest.mark.parametrize("option", ["--expect-target", "--expect-branch"])
-def test_w3_land_refuses_when_an_expectation_is_not_met(repo: Path, otto: Otto, option: str) -> None:
+def test_r_w3_land_refuses_when_an_expectation_is_not_met(repo: Path, otto: Otto, option: str) -> None:
     git(repo, "commit", "--quiet", "--allow-empty", "--message", "second")
     built(repo, otto)
     assert otto("land", option, "main~1", at=repo).exit_code == 8

@@ -109,7 +109,7 @@ def test_looking_writes_nothing_but_what_was_shown(shop: Path, otto: Otto, verb:
         ),
     ],
 )
-def test_s1_where_git_and_the_journal_differ_status_warns(
+def test_r_s1_where_git_and_the_journal_differ_status_warns(
     shop: Path, otto: Otto, command: list[str], warning: str
 ) -> None:
     ids = {

@@ -33,7 +33,7 @@ def test_show_of_a_landed_task_names_commit_strategy_and_checks(shop: Path, otto
     assert "added    accounts/caf\\xe9.txt" in told
 
 
-def test_x9_show_as_json_names_run_task_and_attempt_everywhere(shop: Path, otto: Otto) -> None:  # noqa: ARG001
+def test_r_x9_show_as_json_names_run_task_and_attempt_everywhere(shop: Path, otto: Otto) -> None:  # noqa: ARG001
     document = json.loads(otto("show", "coupons", "--json").stdout)
     assert document["run"] == "r-20261120-aaaa"
     assert document["task"]["id"] == "coupons"
@@ -82,7 +82,7 @@ def test_show_of_a_task_that_never_ran_says_what_it_waits_for(tmp_path: Path, ot
     assert "attempt" not in told
 
 
-def test_w3_a_diff_names_target_branch_base_and_when_it_was_made(shop: Path, otto: Otto) -> None:
+def test_r_w3_a_diff_names_target_branch_base_and_when_it_was_made(shop: Path, otto: Otto) -> None:
     told = otto("diff", "accounts").stdout.splitlines()
     main, tip = git(shop, "rev-parse", "main"), git(shop, "rev-parse", "otto/add-accounts")
     assert told[0] == "# accounts, attempt 1 of run r-20261120-aaaa: as it landed; 2 files"
@@ -206,7 +206,7 @@ def test_without_a_task_the_log_is_that_of_the_final_check_which_failed(tmp_path
     assert otto("logs", at=built.repo).exit_code == 2
 
 
-def test_w2_a_missing_log_is_named_with_its_path(shop: Path, otto: Otto) -> None:
+def test_r_w2_a_missing_log_is_named_with_its_path(shop: Path, otto: Otto) -> None:
     place = shop / ".git/otto/logs/r-20261120-aaaa/coupons.2.log"
     place.unlink()
     result = otto("logs", "coupons")
