@@ -26,6 +26,10 @@ class SwapBusy(Exception):
     """The lock of a ref stayed taken for the whole time allowed."""
 
 
+class SwapRefused(Exception):
+    """The ref cannot be written at all: its name clashes with that of another ref, or is not valid."""
+
+
 @dataclass(frozen=True, slots=True)
 class Swapped:
     """The ref held the expected value and now holds the new one (or is gone, if it was to be deleted)."""
@@ -41,8 +45,9 @@ class Lost:
 def swap(repo: Repository, ref: str, expected: Oid | None, new: Oid, *, wait: float = 10.0) -> Swapped | Lost:
     """Set `ref` to `new` if it holds `expected`; `None` means that it must not exist yet.
 
-    `wait` bounds the seconds spent waiting for the ref's lock. Raises SwapBusy when it runs out, ValueError
-    for a symbolic ref or if `new` is not in the repository (a transaction would accept any id).
+    `wait` bounds the seconds spent waiting for the lock. Raises SwapBusy when it runs out, SwapRefused if the
+    name clashes with that of another ref, ValueError for a symbolic ref or if `new` is not in the
+    repository (a transaction would accept any id).
     """
     if new not in repo:
         raise ValueError(f"{new} is not in the repository: {ref} cannot point to it")
@@ -76,7 +81,7 @@ def _locked(repo: Repository, ref: str, wait: float) -> Iterator[ReferenceTransa
                 transaction.lock_ref(ref)
             except GitError as exc:
                 if not _is_contention(exc):
-                    raise
+                    raise SwapRefused(f"{ref} cannot be written: {exc}") from exc
                 if time.monotonic() >= deadline:
                     raise SwapBusy(
                         f"{ref} is still locked after {wait:g} s ({exc}); if no git or otto process is"

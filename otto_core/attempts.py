@@ -5,29 +5,35 @@ what the attempt wrote is a commit under a ref before the journal speaks of it, 
 worktree go back to the pool.
 """
 
+import os
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 
 from merge.attributes import flatten
 from merge.gate import admit
 from merge.objects import Oid
+from merge.paths import show
 from merge.strategies import Merged, merge
 from otto_core import events as ev
 from otto_core.admission import registries_of, scope_of
 from otto_core.agents import AGENTS
+from otto_core.errors import RepositoryUnusable
 from otto_core.evidence import adopt_history, summary_of
 from otto_core.feedback import after_failure
 from otto_core.gate import AttemptStep, ExecutionGate, Place
 from otto_core.git import GitRepository, MergeRepository, commit_tree
-from otto_core.judgement import is_hopeless, why_not
-from otto_core.model import Reason, ReasonKind, Telemetry
+from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
+from otto_core.model import Telemetry
+from otto_core.places import write_new
 from otto_core.process import Ending, Exited, Stopped, Survived
 from otto_core.refs import pin, task_ref
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
+from otto_core.slots import Slot, borrow
 from otto_core.snapshot import Captured, capture
-from otto_core.state import TaskState
-from otto_core.worktrees import Slot, borrow, occupy, overlay, reset, set_aside
+from otto_core.state import Run, TaskState
+from otto_core.worktrees import occupy, overlay, reset, set_aside
 from planner.canonical import plan_id
 from planner.model import Plan, Task
 from planner.retry import compile_retry
@@ -36,43 +42,37 @@ from planner.retry import compile_retry
 async def attempt(session: Session, gate: ExecutionGate, name: str) -> None:
     """Execute a task once and journal how it ended."""
     with borrow(session.worktrees, "slot") as slot:
-        state, base = session.run.tasks[name], Oid(hex=session.run.tip)
-        await session.in_thread(partial(_furnish, session, slot, state, base))
-        started, task = _start(session, name, str(base))
+        pinned = session.run
+        await session.in_thread(partial(_furnish, session, slot, pinned, name))
+        started, task = _start(session, name, pinned)
         if started is None:
             return
-        slot.prompt_file.write_text(task.prompt, encoding="utf-8")
+        write_new(slot.prompt_file, task.prompt.encode())
         place = _place(session, slot, started)
         occupy(slot, place.marker)
-        step = AttemptStep(started.revision, started.plan_id, name)
-        ending = await gate.execute(step, place)
+        ending = await gate.execute(AttemptStep(started.revision, started.plan_id, name), place)
         telemetry = AGENTS[task.agent].telemetry(getattr(ending, "duration_s", 0.0))
-        if isinstance(ending, Survived):
-            session.append(_survived(session, started, ending, telemetry))
-        else:
-            end = partial(_end, session, slot, started, task, ending, telemetry)
-            session.append(await session.in_thread(end))
-        if session.run.start.settings.keep_worktrees or isinstance(ending, Survived):
-            kept = f"{name.replace('/', '.')}.{started.attempt}"
-            set_aside(slot, session.worktrees / "kept" / session.run.id / kept)
+        end = await session.in_thread(partial(_end, session, slot, started, task, ending, telemetry))
+        session.append(end)
 
 
 # --- before
 
 
-def _furnish(session: Session, slot: Slot, state: TaskState, base: Oid) -> None:
+def _furnish(session: Session, slot: Slot, pinned: Run, name: str) -> None:
     """Bring the slot to the tree that the attempt starts from. Runs off the event loop."""
-    repository = session.repository.reopen()
+    repository, base = session.repository.reopen(), Oid(hex=pinned.tip)
     reset(slot, repository, base)
-    previous = _previous(state)
-    if previous is not None and session.run.spec(state.id).retry_from == "attempt":
-        merging = MergeRepository(slot.own / "merge", repository)
-        merging.use_attributes(flatten(repository.repo, repository.tree_of(base)))
-        start = repository.parents_of(previous)[0]
-        registries = registries_of(session.run.plan)
-        merged = merge(merging.repo, base, previous, registries=registries, port=merging, base=start)
-        if isinstance(merged, Merged):
-            overlay(slot, merged.tree)
+    previous = _previous(pinned.tasks[name])
+    if previous is None or pinned.spec(name).retry_from == "tip":
+        return
+    merging = MergeRepository(slot.own / "merge", repository)
+    merging.use_attributes(flatten(repository.repo, repository.tree_of(base)))
+    start = repository.parents_of(previous)[0]
+    registries = registries_of(pinned.plan)
+    merged = merge(merging.repo, base, previous, registries=registries, port=merging, base=start)
+    if isinstance(merged, Merged) and not overlay(slot, merged.tree):
+        reset(slot, repository, base)
 
 
 def _previous(state: TaskState) -> Oid | None:
@@ -82,14 +82,17 @@ def _previous(state: TaskState) -> Oid | None:
     return Oid(hex=snapshot) if snapshot else None
 
 
-def _start(session: Session, name: str, base: str) -> tuple[ev.AttemptStarted | None, Task]:
-    """Store the plan of the attempt, if it is not the first, and journal its start, both at once."""
+def _start(session: Session, name: str, pinned: Run) -> tuple[ev.AttemptStarted | None, Task]:
+    """Store the plan of the attempt, if it is not the first, and journal its start, both at once.
+
+    Base and contracts are those of the state that the worktree was furnished from.
+    """
     run = session.run
     state, stored = run.tasks[name], run.stored[0]
     events: list[ev.Event] = []
     revision, identity, plan = stored.revision, stored.plan_id, stored.plan
     if state.attempts:
-        plan = _retry(plan, state, base, session)
+        plan = _retry(plan, state, pinned.tip, session)
         revision, identity = run.revision + 1, plan_id(plan)
         events.append(ev.PlanStored(revision=revision, plan_id=identity, plan=plan))
     task, number = plan.task(name), len(state.attempts) + 1
@@ -98,8 +101,8 @@ def _start(session: Session, name: str, base: str) -> tuple[ev.AttemptStarted | 
         attempt=number,
         revision=revision,
         plan_id=identity,
-        base=base,
-        contracts=dict(run.contracts),
+        base=pinned.tip,
+        contracts=dict(pinned.contracts),
         prompt_digest=sha256(task.prompt.encode()).hexdigest(),
         agent=task.agent,
         log=f"{name.replace('/', '.')}.{number}.log",
@@ -133,14 +136,36 @@ def _place(session: Session, slot: Slot, started: ev.AttemptStarted) -> Place:
 
 
 def _end(
-    session: Session,
-    slot: Slot,
-    started: ev.AttemptStarted,
-    task: Task,
-    ending: Ending,
-    telemetry: Telemetry,
+    session: Session, slot: Slot, started: ev.AttemptStarted, task: Task, ending: Ending, telemetry: Telemetry
 ) -> ev.AttemptEnd:
-    """Take the snapshot, pin it, judge it; gives the event that ends the attempt. Runs off the event loop."""
+    """Give the event that ends the attempt, with what it wrote kept. Runs off the event loop.
+
+    Where no tree can hold all of it, the worktree itself is set aside.
+    """
+    reason = unprovable(started, ending)
+    if reason is None:
+        try:
+            return _judge(session, slot, started, task, ending, telemetry)
+        except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable) as error:
+            reason = beyond_capture(started, error)
+    place = set_aside(slot, _kept(session, started))
+    if place is not None:
+        reason = reason.model_copy(update={"hint": f"the worktree is kept at {show(os.fsencode(place))}"})
+    state = session.run.tasks[task.id]
+    return ev.AttemptFailed(
+        task=task.id,
+        attempt=started.attempt,
+        reason=reason,
+        then=retry_or_hold(state, session.run, repeatable=not isinstance(ending, Survived)),
+        snapshot=None,
+        telemetry=telemetry,
+    )
+
+
+def _judge(
+    session: Session, slot: Slot, started: ev.AttemptStarted, task: Task, ending: Ending, telemetry: Telemetry
+) -> ev.AttemptEnd:
+    """Take the snapshot, pin it, and let the write gate judge it."""
     run, repository = session.run, session.repository.reopen()
     scope = scope_of(run.plan, task)
     captured = capture(slot, repository, scope.owns, run.start.settings.max_file_bytes)
@@ -148,36 +173,36 @@ def _end(
     history = adopt_history(repository, slot, Oid(hex=started.base))
     if history.head is not None:
         pin(repository, task_ref(run.id, task.id, f"evidence-{started.attempt}"), history.head)
+    if captured.odd or run.start.settings.keep_worktrees:
+        set_aside(slot, _kept(session, started))
     snapshot = str(commit) if captured.changes else None
+    ended = {"task": task.id, "attempt": started.attempt, "telemetry": telemetry}
     if isinstance(ending, Stopped):
-        return ev.AttemptInterrupted(
-            task=task.id, attempt=started.attempt, snapshot=snapshot, telemetry=telemetry
-        )
+        return ev.AttemptInterrupted.model_validate({**ended, "snapshot": snapshot})
     verdict = admit(repository.repo, repository.tree_of(Oid(hex=started.base)), captured.tree, scope)
     reason = why_not(session.logs, started, task, ending, captured, verdict)
+    ended["ignored"] = captured.ignored
     if reason is not None:
-        return ev.AttemptFailed(
-            task=task.id,
-            attempt=started.attempt,
-            reason=reason,
-            then=retry_or_hold(run.tasks[task.id], run, repeatable=not is_hopeless(ending)),
-            snapshot=snapshot,
-            ignored=captured.ignored,
-            exit_code=ending.code if isinstance(ending, Exited) else None,
-            telemetry=telemetry,
-        )
+        then = retry_or_hold(run.tasks[task.id], run, repeatable=not is_hopeless(ending))
+        code = ending.code if isinstance(ending, Exited) else None
+        failed = {"reason": reason, "then": then, "snapshot": snapshot, "exit_code": code}
+        return ev.AttemptFailed.model_validate({**ended, **failed})
     if not captured.changes:
-        return ev.AttemptUnchanged(task=task.id, attempt=started.attempt, telemetry=telemetry)
-    return ev.AttemptProduced(
-        task=task.id,
-        attempt=started.attempt,
-        snapshot=str(commit),
-        tree=str(captured.tree),
-        changed=len(captured.changes),
-        ignored=captured.ignored,
-        summary=(*summary_of(slot), *history.subjects),
-        telemetry=telemetry,
+        return ev.AttemptUnchanged.model_validate(ended)
+    return ev.AttemptProduced.model_validate(
+        {
+            **ended,
+            "snapshot": str(commit),
+            "tree": str(captured.tree),
+            "changed": len(captured.changes),
+            "summary": (*summary_of(slot), *history.subjects),
+        }
     )
+
+
+def _kept(session: Session, started: ev.AttemptStarted) -> Path:
+    """Say where an attempt's worktree is set aside."""
+    return session.worktrees / "kept" / session.run.id / f"{started.task.replace('/', '.')}.{started.attempt}"
 
 
 def _keep(run: str, repository: GitRepository, started: ev.AttemptStarted, captured: Captured) -> Oid:
@@ -191,23 +216,3 @@ def _keep(run: str, repository: GitRepository, started: ev.AttemptStarted, captu
     )
     pin(repository, task_ref(run, started.task, f"attempt-{started.attempt}"), commit)
     return commit
-
-
-def _survived(
-    session: Session, started: ev.AttemptStarted, ending: Survived, telemetry: Telemetry
-) -> ev.AttemptFailed:
-    """End an attempt whose processes could not be ended: its worktree proves nothing, so none is taken."""
-    pids = ", ".join(map(str, ending.pids))
-    return ev.AttemptFailed(
-        task=started.task,
-        attempt=started.attempt,
-        reason=Reason(
-            kind=ReasonKind.AGENT_FAILED,
-            message=f"processes of the attempt could not be ended: {pids}",
-            hint="end them, then build again; the worktree is kept",
-            evidence=started.log,
-        ),
-        then=retry_or_hold(session.run.tasks[started.task], session.run, repeatable=False),
-        snapshot=None,
-        telemetry=telemetry,
-    )

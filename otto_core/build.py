@@ -1,6 +1,7 @@
 """A build from composed plan to last state: what the command line, and any other front, calls."""
 
 import asyncio
+from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -11,8 +12,8 @@ from otto_core.journal import STORE, Journal
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
 from otto_core.session import Observer, Session
+from otto_core.slots import worktree_root
 from otto_core.state import Run
-from otto_core.worktrees import worktree_root
 
 
 def build(
@@ -21,10 +22,11 @@ def build(
     *,
     keep_worktrees: bool = False,
     observe: Observer | None = None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Start a run and drive it to its end or to a pause; gives its last state.
 
-    Whatever an earlier driver left half landed is reconciled from Git first.
+    What an earlier driver left half landed is reconciled from Git first; what cannot be is told to `warn`.
 
     Raises:
         RepositoryUnusable: the repository, its store or the worktrees cannot be used.
@@ -32,7 +34,8 @@ def build(
     """
     with ExitStack() as stack:
         journal = stack.enter_context(Journal.open(repository.store / STORE))
-        reconcile_all(repository, journal)
+        for problem in reconcile_all(repository, journal):
+            warn(problem)
         run_id = new_run_id(datetime.now(UTC), journal.run_ids())
         stack.enter_context(hold(repository.store, run_id))
         settings = run_settings(composed.settings, composed.plan, keep_worktrees=keep_worktrees)

@@ -12,8 +12,9 @@ from otto_core.gate import CheckStep, ExecutionGate, Place
 from otto_core.model import Verdict
 from otto_core.process import Ending, Exited, NotStarted, Stopped, Survived, TimedOut
 from otto_core.session import Session
+from otto_core.slots import Slot, borrow
 from otto_core.state import StoredPlan
-from otto_core.worktrees import Slot, borrow, occupy, reset
+from otto_core.worktrees import occupy, reset
 from planner.model import Command
 
 

@@ -117,6 +117,7 @@ class Driver:
                 raise
             finally:
                 self._checker.close()
+                self._lander.close()
                 self._session.blocking.shutdown()
         return self._session.run
 
@@ -172,15 +173,16 @@ class Driver:
         regressed: list[str] = []
         known: list[str] = []
         for check in final_checks(run.stored[0]):
-            if (await self._checker.judge(check, Oid(hex=run.tip))).result == "passed":
+            verdict = await self._checker.judge(check, Oid(hex=run.tip))
+            if verdict.result == "passed":
                 continue
             at_base = (
                 await self._checker.judge(check, Oid(hex=run.start.base), baseline=True)
                 if run.plan.verify.baseline
                 else None
             )
-            failed_before = at_base is not None and at_base.result != "passed"
-            (known if failed_before else regressed).append(check.command.text)
+            alike = at_base is not None and at_base.result == verdict.result
+            (known if alike else regressed).append(check.command.text)
         session.append(ev.FinalChecked(tip=run.tip, regressed=tuple(regressed), known=tuple(known)))
 
     async def _pause(self, pause: Pause) -> None:

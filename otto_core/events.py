@@ -94,6 +94,7 @@ class AttemptUnchanged(_Event):
     type: Literal["attempt_unchanged"] = "attempt_unchanged"
     task: str
     attempt: int
+    ignored: tuple[GitPath, ...] = ()
     telemetry: Telemetry
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from merge.objects import Oid
 from otto_core.git import GitRepository, adopt_commits
-from otto_core.worktrees import Slot
+from otto_core.slots import Slot
 
 _MAX_BYTES = 65_536
 _MAX_SUMMARY = 2_000

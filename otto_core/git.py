@@ -15,6 +15,7 @@ import pygit2
 from pygit2.enums import ConfigLevel, FileMode, RepositoryOpenFlag, SortMode
 
 from merge.objects import Oid, Repository, Signature
+from merge.paths import forbidden
 from merge.strategies import CONFIG, MergeTreeAnswer, Unavailable
 from otto_core.errors import RepositoryUnusable
 from otto_core.process import Completed, capture
@@ -24,12 +25,13 @@ _SAFE_OPTIONS = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.untrackedCache=false",
+    "core.safecrlf=false",  # a warning about content is the user's, a refusal would be the task's end
     "gc.auto=0",
     "maintenance.auto=false",
     "core.fsync=committed",
 )
 _CONVERSION_KEYS = re.compile(
-    r"^(filter\..+|core\.(autocrlf|eol|safecrlf|checkroundtripencoding|symlinks|filemode|ignorecase|precomposeunicode))$"
+    r"^(filter\..+|core\.(autocrlf|eol|checkroundtripencoding|symlinks|filemode|ignorecase|precomposeunicode))$"
 )
 
 
@@ -284,6 +286,11 @@ def prepare_private(git_dir: Path, repository: GitRepository) -> None:
         (git_dir / "shallow").write_bytes(shallow.read_bytes())
 
 
+_NO_ATTRIBUTES = {"core.attributesFile": "/dev/null"}
+_NO_MERGE_ATTRIBUTES = b"* !merge !conflict-marker-size\n"
+"""Goes before the tip's attributes, so that those of the user or the machine decide no merge."""
+
+
 class MergeRepository:
     """A git directory of Otto's own for merging.
 
@@ -293,7 +300,7 @@ class MergeRepository:
     def __init__(self, git_dir: Path, repository: GitRepository) -> None:
         prepare_private(git_dir, repository)
         config = pygit2.Config(str(git_dir / "config"))
-        for key, value in CONFIG.items():
+        for key, value in {**CONFIG, **_NO_ATTRIBUTES}.items():
             config[key] = value
         self._git_dir = git_dir
         self._objects_dir = repository.objects_dir
@@ -304,8 +311,8 @@ class MergeRepository:
     def use_attributes(self, content: bytes) -> None:
         """Take these as the only attributes of the merges that follow."""
         path = self._git_dir / "info/attributes"
-        if not path.exists() or path.read_bytes() != content:
-            path.write_bytes(content)
+        if not path.exists() or path.read_bytes() != _NO_MERGE_ATTRIBUTES + content:
+            path.write_bytes(_NO_MERGE_ATTRIBUTES + content)
             self.repo = pygit2.Repository(
                 str(self._git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE
             )
@@ -321,7 +328,7 @@ class MergeRepository:
         done = git(
             *("merge-tree", "--write-tree", "-z", "--name-only", "--no-messages", str(ours), str(theirs)),
             git_dir=self._git_dir,
-            env={"GIT_OBJECT_DIRECTORY": str(self._objects_dir), "GIT_CONFIG_COUNT": "0"},
+            env={"GIT_OBJECT_DIRECTORY": str(self._objects_dir), "GIT_ATTR_NOSYSTEM": "1"},
         )
         head, *paths = done.out.split(b"\0")
         if done.code not in (0, 1) or not re.fullmatch(rb"[0-9a-f]{40,64}", head):
@@ -377,6 +384,9 @@ def fast_forward_checkout(checkout: Path, commit: Oid) -> None:
 MAX_ADOPTED = 10_000
 """How many objects of an attempt's own commits are kept at most."""
 
+MAX_ADOPTED_BYTES = 100_000_000
+"""How large they may be together."""
+
 
 def adopt_commits(
     repository: GitRepository, own_git_dir: Path, objects: Path, head: Oid
@@ -408,17 +418,20 @@ def adopt_commits(
 def _lacking(known: Repository, foreign: Repository, head: Oid) -> dict[Oid, None]:
     """List what a commit needs and `known` lacks (ValueError if that is too much)."""
     found: dict[Oid, None] = {}
-    waiting = [head]
+    waiting, room = [head], MAX_ADOPTED_BYTES
     while waiting:
         oid = waiting.pop()
         if oid in found or oid in known:
             continue
         found[oid] = None
-        if len(found) > MAX_ADOPTED:
-            raise ValueError(f"more than {MAX_ADOPTED} objects")
+        room -= foreign.odb.read_header(oid)[1]
+        if len(found) > MAX_ADOPTED or room < 0:
+            raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")
         match foreign[oid]:
             case pygit2.Commit() as commit:
                 waiting += [commit.tree_id, *commit.parent_ids]
             case pygit2.Tree() as tree:
+                if any(forbidden(entry.raw_name or b"") for entry in tree):
+                    raise ValueError(f"a tree of {oid} has a name that Git forbids")
                 waiting += [entry.id for entry in tree if entry.filemode != FileMode.COMMIT]
     return found

@@ -36,6 +36,19 @@ class IgnoreRules:
     def _spec(self, directory: bytes) -> GitIgnoreSpec | None:
         if directory not in self._specs:
             content = self._read(directory)
-            lines = content.decode("utf-8", "surrogateescape").splitlines() if content else []
-            self._specs[directory] = GitIgnoreSpec.from_lines(lines) if lines else None
+            lines = (content or b"").decode("utf-8", "surrogateescape").split("\n")
+            self._specs[directory] = _spec(lines)
         return self._specs[directory]
+
+
+def _spec(lines: list[str]) -> GitIgnoreSpec | None:
+    """Compile the lines of one file; like Git, pass over a line that is no pattern."""
+    good = [line.removesuffix("\r") for line in lines if _is_pattern(line.removesuffix("\r"))]
+    return GitIgnoreSpec.from_lines(good) if good else None
+
+
+def _is_pattern(line: str) -> bool:
+    try:
+        return any(pattern.include is not None for pattern in GitIgnoreSpec.from_lines([line]).patterns)
+    except ValueError:
+        return False

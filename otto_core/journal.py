@@ -126,6 +126,14 @@ class Journal:
         rows = self._db.execute("SELECT run_id FROM events GROUP BY run_id ORDER BY MIN(seq)")
         return [row[0] for row in rows]
 
+    def unfinished(self) -> list[str]:
+        """Name the runs that did not come to their end, oldest first."""
+        rows = self._db.execute(
+            "SELECT run_id FROM (SELECT run_id, type, MAX(seq) AS seq FROM events WHERE type != 'shown'"
+            " GROUP BY run_id) WHERE type != 'run_finished' ORDER BY seq"
+        )
+        return [row[0] for row in rows]
+
     def events(self, run_id: str, *, after: int = 0) -> Iterator[Stored]:
         """Give the events of a run in order, from beyond sequence number `after`."""
         rows = self._db.execute(

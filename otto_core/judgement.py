@@ -3,12 +3,14 @@
 A decision over what is known of its end.
 """
 
+import os
 from pathlib import Path
 
 from merge.gate import Admitted, Refused
 from merge.paths import show
 from otto_core import events as ev
 from otto_core.admission import refusal, told
+from otto_core.errors import RepositoryUnusable
 from otto_core.feedback import tail
 from otto_core.model import Reason, ReasonKind
 from otto_core.process import Ending, Exited, NotStarted, Stopped, Survived, TimedOut
@@ -23,6 +25,37 @@ NOT_EXECUTABLE = (126, 127)
 def is_hopeless(ending: Ending) -> bool:
     """Tell whether the same command cannot do better next time: it could not be executed at all."""
     return isinstance(ending, NotStarted) or (isinstance(ending, Exited) and ending.code in NOT_EXECUTABLE)
+
+
+def unprovable(started: ev.AttemptStarted, ending: Ending) -> Reason | None:
+    """Say why a worktree proves nothing: processes that could still write to it are alive."""
+    if not isinstance(ending, Survived):
+        return None
+    return Reason(
+        kind=ReasonKind.AGENT_FAILED,
+        message=f"processes of the attempt could not be ended: {', '.join(map(str, ending.pids))}",
+        hint="end them, then build again",
+        evidence=started.log,
+    )
+
+
+def beyond_capture(started: ev.AttemptStarted, error: Exception) -> Reason:
+    """Say that what an attempt left cannot be read as a tree at all."""
+    match error:
+        case RepositoryUnusable(message=message):
+            why = message
+        case RecursionError():
+            why = "its directories are nested too deeply"
+        case OSError(strerror=str(strerror)):
+            why = strerror
+        case _:
+            why = str(error)
+    return Reason(
+        kind=ReasonKind.UNSAFE_CONTENT,
+        message=f"what the attempt left cannot be captured: {show(os.fsencode(why))}",
+        hint="leave the worktree in its place, with files that Git can hold",
+        evidence=started.log,
+    )
 
 
 def why_not(

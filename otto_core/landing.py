@@ -26,10 +26,12 @@ from otto_core.errors import RepositoryUnusable
 from otto_core.feedback import tail
 from otto_core.git import GitRepository, MergeRepository
 from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
+from otto_core.places import remove
 from otto_core.publish import publish
 from otto_core.refs import pin, run_ref, task_ref
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
+from otto_core.state import is_excused
 from planner.durations import format_duration
 
 
@@ -83,6 +85,10 @@ class Lander:
                     else:
                         self._mutate(name, produced, prepared)
 
+    def close(self) -> None:
+        """Remove the run's own place for merging."""
+        remove(self.session.repository.store / "merge" / f"{self.session.run.id}.git")
+
     # --- prepare
 
     def _prepare(self, name: str, produced: ev.AttemptProduced) -> Candidate | AlreadyLanded | Reason:
@@ -105,7 +111,7 @@ class Lander:
         admitted = admit(repository.repo, tip_tree, merged.tree, scope)
         if isinstance(admitted, Refused):
             return refusal(admitted, task, None)
-        audited = audit(repository.repo, base_tree, tip_tree, task_tree, merged.tree)
+        audited = audit(merging.repo, base_tree, tip_tree, task_tree, merged.tree)
         if isinstance(audited, Unsound):
             return _unsound(audited, merged.strategy, name)
         trailers = Trailers(run.id, name, produced.attempt, run.stored[0].plan_id)
@@ -133,7 +139,8 @@ class Lander:
     def _open(self) -> tuple[GitRepository, MergeRepository]:
         if self._repository is None or self._merging is None:
             self._repository = self.session.repository.reopen()
-            self._merging = MergeRepository(self._repository.store / "merge.git", self._repository)
+            place = self._repository.store / "merge" / f"{self.session.run.id}.git"
+            self._merging = MergeRepository(place, self._repository)
         return self._repository, self._merging
 
     def _search(self, repository: GitRepository, tip: Oid, name: str) -> Oid | None:
@@ -153,7 +160,7 @@ class Lander:
             verdict = await self.checker.judge(check, candidate.commit)
             if verdict.result == "passed":
                 continue
-            if check.step.scope == "each" and not await self._required(check.command.text, check):
+            if check.step.scope == "each" and not await self._counts(verdict, check):
                 continue
             return self._failed(verdict, name)
         return None
@@ -178,17 +185,15 @@ class Lander:
             evidence=verdict.log,
         )
 
-    async def _required(self, text: str, check: Check) -> bool:
-        """Tell whether a run-wide check that failed counts.
-
-        Not while it fails on the base and never passed since.
-        """
+    async def _counts(self, verdict: Verdict, check: Check) -> bool:
+        """Tell whether a bad verdict of a run-wide check counts; asks the base if nobody has yet."""
         session = self.session
-        if not session.run.plan.verify.baseline or text in session.run.required:
+        known = verdict.command in session.run.required or verdict.command in session.run.excused
+        if not session.run.plan.verify.baseline:
             return True
-        if text not in session.run.excused:
+        if not known:
             await self.checker.judge(check, Oid(hex=session.run.start.base), baseline=True)
-        return text not in session.run.excused
+        return not is_excused(session.run, verdict)
 
     # --- mutate and next
 

@@ -7,7 +7,7 @@ import os
 
 from merge.objects import Oid
 from merge.paths import show
-from merge.swap import Lost, Swapped, swap
+from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, swap
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository
@@ -30,7 +30,7 @@ def free_branch(repository: GitRepository, prefix: str, slug: str) -> str:
                 hint=f"git branch -m {taken} {taken}-old, or set `branch_prefix` in otto.yaml",
             )
     branch, number = f"{prefix}/{slug}", 1
-    while repository.ref(f"refs/heads/{branch}") is not None:
+    while repository.ref(f"refs/heads/{branch}") is not None or repository.refs(f"refs/heads/{branch}/"):
         number += 1
         branch = f"{prefix}/{slug}-{number}"
     return branch
@@ -47,7 +47,11 @@ def publish(repository: GitRepository, run: Run, commit: Oid) -> ev.BranchPublis
         return ev.BranchWithheld(branch=branch, why=f"it is checked out in {show(os.fsencode(place))}")
     if expected is None and repository.ref(f"refs/heads/{branch}") is not None:
         branch = free_branch(repository, branch.rpartition("/")[0], run.start.slug)
-    match swap(repository.repo, f"refs/heads/{branch}", expected, commit):
+    try:
+        outcome = swap(repository.repo, f"refs/heads/{branch}", expected, commit)
+    except (SwapBusy, SwapRefused) as error:
+        return ev.BranchWithheld(branch=branch, why=str(error))
+    match outcome:
         case Lost(actual):
             return ev.BranchWithheld(branch=branch, why=f"someone moved it to {actual}")
         case Swapped():

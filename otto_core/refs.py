@@ -1,7 +1,7 @@
 """The refs that Otto writes for a run, and how a commit is pinned by one."""
 
 from merge.objects import Oid
-from merge.swap import Lost, swap
+from merge.swap import Lost, SwapBusy, SwapRefused, swap
 from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository
 
@@ -23,7 +23,13 @@ def pin(repository: GitRepository, ref: str, commit: Oid) -> None:
         RepositoryUnusable: the name already pins something else.
 
     """
-    match swap(repository.repo, ref, repository.ref(ref), commit):
+    try:
+        outcome = swap(repository.repo, ref, repository.ref(ref), commit)
+    except (SwapBusy, SwapRefused, ValueError) as error:
+        raise RepositoryUnusable(
+            str(error), hint="check `git fsck` and `git for-each-ref refs/otto`"
+        ) from error
+    match outcome:
         case Lost(actual):
             raise RepositoryUnusable(
                 f"{ref} was moved to {actual} while Otto wrote it",

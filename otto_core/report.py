@@ -204,7 +204,8 @@ def _notes(run: Run) -> list[str]:
     told = [f"paused: {run.paused}"] if run.paused else []
     final = {command.text for command in run.plan.verify.final}
     told += [
-        f"fails on the base, so it did not count: {c}" for c in sorted(run.excused - run.required - final)
+        f"fails on the base, so it did not count: {c}"
+        for c in sorted(run.excused.keys() - run.required - final)
     ]
     if run.final:
         told += [f"fails on the result, passes on the base: {command}" for command in run.final.regressed]

@@ -35,32 +35,33 @@ class Scan:
 
 
 def scan(root: bytes, skip: Callable[[bytes, bool], bool]) -> Scan:
-    """Walk below `root`, less its own `.git`.
+    """Walk below `root`, less its own `.git`; `skip(path, directory)` says what is ignored and not entered.
 
-    `skip(path, directory)` names what is ignored and not looked into.
+    Raises:
+        OSError: a directory cannot be read, or its path is longer than the system allows.
+
     """
     found = Scan()
-    _scan(root, b"", skip, found)
+    waiting = [(root, b"")]
+    while waiting:
+        place, prefix = waiting.pop()
+        for entry in _entries(place):
+            path = prefix + entry.name
+            if entry.name == b".git":
+                if prefix:
+                    found.odd[prefix[:-1]] = "a nested Git repository"
+                continue
+            status = entry.stat(follow_symlinks=False)
+            directory = stat.S_ISDIR(status.st_mode)
+            if skip(path, directory):
+                found.ignored.append(path + b"/" if directory else path)
+            elif directory:
+                waiting.append((entry.path, path + b"/"))
+            elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
+                found.files[path] = stamp(status)
+            else:
+                found.odd[path] = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
     return found
-
-
-def _scan(place: bytes, prefix: bytes, skip: Callable[[bytes, bool], bool], found: Scan) -> None:
-    for entry in _entries(place):
-        path = prefix + entry.name
-        if entry.name == b".git":
-            if prefix:
-                found.odd[prefix[:-1]] = "a nested Git repository"
-            continue
-        status = entry.stat(follow_symlinks=False)
-        directory = stat.S_ISDIR(status.st_mode)
-        if skip(path, directory):
-            found.ignored.append(path + b"/" if directory else path)
-        elif directory:
-            _scan(entry.path, path + b"/", skip, found)
-        elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
-            found.files[path] = stamp(status)
-        else:
-            found.odd[path] = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
 
 
 _KINDS = {

@@ -7,21 +7,24 @@ follows the base's attributes and the user's own configuration, exactly as at ch
 
 import os
 import re
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
 from merge.attributes import flatten
 from merge.objects import FILE, GITLINK, SYMLINK, Oid
-from merge.paths import show
+from merge.paths import fold, forbidden, show
 from merge.patterns import PathSet
 from merge.trees import Change, Entry, apply
 from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository, git, must, read_index
 from otto_core.ignore import IgnoreRules
+from otto_core.places import remove, write_new
 from otto_core.scan import Scan, Stamp, scan
-from otto_core.worktrees import Slot
+from otto_core.slots import Slot
+from otto_core.worktrees import renew, require_intact
 
 _CONVERTING = re.compile(rb"\b(text|eol|crlf|ident|filter|working-tree-encoding)\b")
 _NEUTRAL = b"* !text !eol !crlf !ident !filter !working-tree-encoding\n"
@@ -46,26 +49,39 @@ class Captured:
 
 
 def capture(slot: Slot, repository: GitRepository, owns: PathSet, max_file_bytes: int) -> Captured:
-    """Compare a slot with the tree it was reset to. The attempt's processes must be gone."""
+    """Compare a slot with the tree it was reset to. The attempt's processes must be gone.
+
+    Raises:
+        OSError: the worktree was removed or replaced, or cannot be read.
+        RepositoryUnusable: git cannot convert what was written.
+
+    """
     base = slot.tree
     if base is None:
         raise ValueError("the slot was never reset")
+    require_intact(slot)
     found = scan(os.fsencode(slot.path), _untracked_and_ignored(slot, repository, owns))
     touched = {path: now for path, now in found.files.items() if slot.stamps.get(path) != now}
-    large = {path for path, now in touched.items() if now.size > max_file_bytes}
-    odd = [Oddity(path, what) for path, what in sorted(found.odd.items())]
-    odd += [
-        Oddity(path, f"a file of {touched[path].size:,} bytes, over `max_file_mb` = {max_file_bytes / 1e6:g}")
-        for path in sorted(large)
-    ]
-    entries = _entries(slot, repository, {p: s for p, s in touched.items() if p not in large})
-    changes = tuple(sorted(_changes(slot, found, entries), key=lambda change: change.path))
+    odd = found.odd | {p: why for p, now in touched.items() if (why := _unfit(p, now, max_file_bytes))}
+    entries = _entries(slot, repository, {p: now for p, now in touched.items() if p not in odd})
+    changes = tuple(sorted(_changes(slot, found, odd, entries), key=lambda change: change.path))
     return Captured(
         tree=apply(repository.repo, base, changes),
         changes=changes,
         ignored=tuple(path for path in sorted(found.ignored) if owns.matches(path.rstrip(b"/"))),
-        odd=tuple(odd),
+        odd=tuple(Oddity(path, what) for path, what in sorted(odd.items())),
     )
+
+
+def _unfit(path: bytes, now: Stamp, max_file_bytes: int) -> str | None:
+    """Say why a touched file cannot be in a tree, if it cannot."""
+    if reason := forbidden(path):
+        return f"a path that {reason}"
+    if now.size > max_file_bytes:
+        return f"a file of {now.size:,} bytes, over `max_file_mb` = {max_file_bytes / 1e6:g}"
+    if now.mode == SYMLINK and fold(path.rpartition(b"/")[2]) == ".gitmodules":
+        return "a link, which Git forbids by this name"
+    return None
 
 
 def _untracked_and_ignored(
@@ -96,7 +112,9 @@ def _untracked_and_ignored(
     return skip
 
 
-def _changes(slot: Slot, found: Scan, entries: dict[bytes, Entry]) -> list[Change]:
+def _changes(
+    slot: Slot, found: Scan, odd: Mapping[bytes, str], entries: Mapping[bytes, Entry]
+) -> list[Change]:
     changes = [
         Change(path, slot.entries.get(path), entry)
         for path, entry in entries.items()
@@ -105,7 +123,7 @@ def _changes(slot: Slot, found: Scan, entries: dict[bytes, Entry]) -> list[Chang
     return changes + [
         Change(path, entry, None)
         for path, entry in slot.entries.items()
-        if path not in found.files and path not in found.odd and not _submodule_untouched(slot, path)
+        if path not in found.files and path not in odd and not _submodule_untouched(slot, path)
     ]
 
 
@@ -144,8 +162,16 @@ def _write_link(slot: Slot, repository: GitRepository, path: bytes) -> Oid:
 
 
 def _write_raw(slot: Slot, repository: GitRepository, path: bytes) -> Oid:
-    with open(os.path.join(os.fsencode(slot.path), path), "rb") as file:  # noqa: PTH118, PTH123 - bytes
+    with open(_readable(slot, path), "rb") as file:  # noqa: PTH123 - bytes
         return repository.repo.create_blob(file.read())
+
+
+def _readable(slot: Slot, path: bytes) -> bytes:
+    """Give where a file lies, readable even if the task took its own permission away."""
+    place = os.path.join(os.fsencode(slot.path), path)  # noqa: PTH118 - bytes
+    if not os.access(place, os.R_OK):
+        os.chmod(place, stat.S_IRUSR | stat.S_IWUSR)  # noqa: PTH101 - bytes
+    return place
 
 
 def _attributes(repository: GitRepository, slot: Slot) -> bytes:
@@ -172,9 +198,13 @@ def _write_converted(
     `info/attributes` goes before any `.gitattributes` in the worktree (gitattributes(5)); its first line
     makes every conversion unspecified, so that what follows it is all that applies.
     """
+    renew(slot, repository)
     (slot.git_dir / "info/attributes").write_bytes(_NEUTRAL + attributes)
+    for path in paths:
+        _readable(slot, path)
     index = slot.own / "capture.index"
-    index.write_bytes((slot.git_dir / "index").read_bytes())
+    remove(index.with_name("capture.index.lock"))
+    write_new(index, (slot.git_dir / "index").read_bytes())
     try:
         done = git(
             *("update-index", "-z", "--add", "--replace", "--stdin"),
@@ -186,8 +216,8 @@ def _write_converted(
         must(done, "converting what the attempt wrote")
         written = read_index(index)
     finally:
-        index.unlink()
-        (slot.git_dir / "info/attributes").unlink()
+        remove(index)
+        renew(slot, repository)
     return {path: written[path] for path in paths}
 
 

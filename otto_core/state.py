@@ -106,7 +106,7 @@ class Run:
     contracts: Mapping[str, str | None] = field(default_factory=dict)
     tip: str = ""
     required: frozenset[str] = frozenset()
-    excused: frozenset[str] = frozenset()
+    excused: Mapping[str, str] = field(default_factory=dict)
     final: ev.FinalChecked | None = None
     published: ev.BranchPublished | None = None
     withheld: ev.BranchWithheld | None = None
@@ -211,13 +211,9 @@ def _store_plan(run: Run, event: ev.PlanStored) -> Run:
 def _record_verdict(run: Run, event: ev.Checked) -> Run:
     verdict = event.verdict
     if event.baseline:
-        match verdict.result:
-            case "passed":
-                return replace(run, required=run.required | {verdict.command})
-            case "failed":
-                return replace(run, excused=run.excused | {verdict.command})
-            case "timeout":  # a check that never ends says nothing about the base
-                return run
+        if verdict.result == "passed":
+            return replace(run, required=run.required | {verdict.command})
+        return replace(run, excused={**run.excused, verdict.command: verdict.result})
     if event.task is None:
         return run
     task = run.tasks[event.task]
@@ -294,12 +290,16 @@ def _then(run: Run, task: TaskState, event: ev.AttemptFailed | ev.LandingRejecte
     return S.PENDING
 
 
+def is_excused(run: Run, verdict: Verdict) -> bool:
+    """Tell whether a bad verdict does not count: the check ends alike on the base and never passed since."""
+    return verdict.command not in run.required and run.excused.get(verdict.command) == verdict.result
+
+
 def _require_coverage(run: Run, task: TaskState, event: ev.LandingStarted) -> None:
     """Refuse a landing of which any declared check has no good verdict on the very tree (L5)."""
     spec = run.spec(task.id)
     good = {v.command for v in task.verdicts if v.tree == event.tree and v.result == "passed"}
-    judged = {v.command for v in task.verdicts if v.tree == event.tree}
-    excused = (run.excused - run.required) & judged
+    excused = {v.command for v in task.verdicts if v.tree == event.tree and is_excused(run, v)}
     each = {command.text for command in run.plan.verify.each}
     own = {command.text for command in spec.verify}
     lacking = (own - good) | (each - good - excused)

@@ -1,158 +1,128 @@
-"""Pooled worktrees, each with a private git directory.
+"""Worktrees with a private git directory each: filled, laid over, set aside.
 
-A slot is two directories: the worktree, which an attempt may do anything to, and a place of Otto's own
-beside it with the git directory and index that reset and snapshot use. The worktree's own `.git` is built
-anew for each attempt: it borrows the user's objects, has no remote, and shares no config, hook, ref or
-stash with the user's repository.
-
-Correctness depends on the slot's lock being held from borrow to return: the kernel frees it when the
-process dies, so a slot is never used by two.
+A worktree's own `.git` is built anew for each attempt: it borrows the user's objects, has no remote, and
+shares no config, hook, ref or stash with the user's repository. Otto's own git directory of the slot is
+cleared of all but its index before each use, so that nothing planted there is read.
 """
 
 import os
 import shutil
-import stat
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
-from hashlib import sha256
-from itertools import count
+from collections.abc import Mapping
+from contextlib import suppress
+from itertools import chain, count
 from pathlib import Path
 
-import platformdirs
-import portalocker
-
 from merge.objects import Oid
-from merge.trees import Entry, walk
+from merge.trees import walk
+from otto_core import places
 from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository, git, must, prepare_private
 from otto_core.process import Completed, end_marked
-from otto_core.scan import Scan, Stamp, scan
-
-
-@dataclass(slots=True)
-class Slot:
-    """One worktree of the pool and what Otto knows of its state."""
-
-    path: Path
-    own: Path
-    tree: Oid | None = None
-    entries: dict[bytes, Entry] = field(default_factory=dict)
-    stamps: dict[bytes, Stamp] = field(default_factory=dict)
-
-    @property
-    def git_dir(self) -> Path:
-        """The git directory that reset and snapshot use; out of the attempt's way."""
-        return self.own / "git"
-
-    @property
-    def temporary(self) -> Path:
-        """`TMPDIR` of the attempt."""
-        return self.own / "tmp"
-
-    @property
-    def prompt_file(self) -> Path:
-        """Where the attempt finds its prompt."""
-        return self.own / "prompt.md"
-
-    @property
-    def result_file(self) -> Path:
-        """Where the attempt may leave its result."""
-        return self.own / "result.json"
-
-
-def worktree_root(repository: GitRepository, configured: Path | None = None) -> Path:
-    """Give the directory that holds a repository's worktrees: below the user's cache unless configured."""
-    if configured is not None:
-        return configured
-    digest = sha256(os.fsencode(repository.common_dir)).hexdigest()[:10]
-    return Path(platformdirs.user_cache_dir("otto")) / "worktrees" / f"{repository.name}-{digest}"
-
-
-@contextmanager
-def borrow(root: Path, kind: str) -> Iterator[Slot]:
-    """Borrow a free slot of a kind (`slot` for attempts, `check` for checks) and hold its lock meanwhile.
-
-    Raises:
-        RepositoryUnusable: the place cannot be written.
-
-    """
-    lock, number = _lock_free_slot(root / ".otto", kind)
-    try:
-        yield Slot(root / f"{kind}-{number}", root / ".otto" / f"{kind}-{number}")
-    finally:
-        lock.release()
-
-
-def _lock_free_slot(own: Path, kind: str) -> tuple[portalocker.Lock, int]:
-    try:
-        own.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for number in count():
-            lock = portalocker.Lock(own / f"{kind}-{number}.lock", mode="a", timeout=0, fail_when_locked=True)
-            with suppress(portalocker.LockException):
-                lock.acquire()
-                return lock, number
-    except OSError as error:
-        raise RepositoryUnusable(
-            f"the worktrees below {own.parent} cannot be used: {error}",
-            hint="set `worktrees.root` to a writable place",
-        ) from error
-    raise AssertionError("numbers do not end")
+from otto_core.scan import Scan, scan
+from otto_core.slots import Slot
 
 
 def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     """Bring a slot to exactly the tree of a commit: nothing else is in it, not even ignored files.
 
     Raises:
-        RepositoryUnusable: git cannot write the tree, or processes of an earlier use cannot be ended.
+        RepositoryUnusable: git cannot write the tree, the place is not Otto's, or its users cannot be ended.
 
     """
     tree = repository.tree_of(commit)
+    _claim(slot)
     _vacate(slot)
-    slot.path.mkdir(parents=True, exist_ok=True)
-    prepare_private(slot.git_dir, repository)
-    (slot.git_dir / "index.lock").unlink(missing_ok=True)  # the slot's lock is ours, so its holder is dead
-    _remove(slot.path / ".git")
+    renew(slot, repository)
     slot.tree, slot.entries = tree, dict(walk(repository.repo, tree))
     found = _check_out(slot, tree)
     if found is None:
-        _remove(slot.path)
-        (slot.git_dir / "index").unlink(missing_ok=True)
-        slot.path.mkdir()
+        set_aside(slot, slot.own / "unclean")
+        places.ensure_directory(slot.path)
         must(_read_tree(slot, tree), f"checking out {tree}")
         found = _look(slot)
+        _discard(slot.own / "unclean")
     _take_stamps(slot, found)
     _build_git_dir(slot, repository, commit)
-    _remove(slot.temporary)
+    places.fresh_directory(slot.io)
     slot.temporary.mkdir()
-    slot.result_file.unlink(missing_ok=True)
+    slot.identity = places.identity(slot.path)
 
 
-def overlay(slot: Slot, tree: Oid) -> None:
+def overlay(slot: Slot, tree: Oid) -> bool:
     """Put the files of another tree over a slot that was just reset; the slot's base stays what it is.
 
-    Raises:
-        RepositoryUnusable: git cannot write the tree.
-
+    False where git will not write that tree; the slot is then to be reset again.
     """
     index = slot.own / "overlay.index"
+    places.remove(index.with_name("overlay.index.lock"))
     shutil.copy2(slot.git_dir / "index", index)
     try:
-        must(_read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)}), f"laying {tree} over a worktree")
+        return _read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)}).code == 0
     finally:
         index.unlink()
 
 
-def set_aside(slot: Slot, place: Path) -> None:
-    """Move a slot's worktree, as it is, out of the pool; the slot is filled anew when it is borrowed next."""
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    slot.path.rename(place)
-    (slot.git_dir / "index").unlink(missing_ok=True)
+def set_aside(slot: Slot, place: Path) -> Path | None:
+    """Move a slot's worktree, as it is, out of the pool; gives where it is now, None where it is gone.
+
+    The slot is filled anew when it is borrowed next.
+    """
+    places.ensure_directory(place.parent)
+    places.remove(slot.git_dir / "index")
+    names = chain([place], (place.with_name(f"{place.name}-{n}") for n in count(2)))
+    free = next(name for name in names if not os.path.lexists(name))
+    try:
+        slot.path.rename(free)
+    except FileNotFoundError:
+        return None
+    return free
+
+
+def renew(slot: Slot, repository: GitRepository) -> None:
+    """Clear Otto's git directory of a slot of all but its index, and write the rest anew."""
+    places.ensure_directory(slot.git_dir)
+    for entry in slot.git_dir.iterdir():
+        if entry.name != "index" or not entry.is_file() or entry.is_symlink():
+            places.remove(entry)
+    prepare_private(slot.git_dir, repository)
+
+
+def require_intact(slot: Slot) -> None:
+    """Make sure that a slot's worktree is still the directory that was handed out.
+
+    Raises:
+        OSError: it was removed, moved or replaced.
+
+    """
+    if places.identity(slot.path) != slot.identity:
+        raise NotADirectoryError(f"{slot.path} was replaced by another directory")
+
+
+def _claim(slot: Slot) -> None:
+    """Make the slot's places real directories; refuse one that somebody else made."""
+    if os.path.lexists(slot.path) and not os.path.lexists(slot.own):
+        raise RepositoryUnusable(
+            f"{slot.path} exists and was not made by Otto",
+            hint="move it away, or set another `worktrees.root`",
+        )
+    places.ensure_directory(slot.own)
+    places.ensure_directory(slot.path)
+    try:
+        places.remove(slot.path / ".git")
+    except (OSError, RecursionError):
+        set_aside(slot, slot.own / "unclean")
+        places.ensure_directory(slot.path)
+
+
+def _discard(place: Path) -> None:
+    """Remove what was in the way; what resists stays where no one trips over it."""
+    with suppress(OSError, RecursionError):
+        places.remove(place)
 
 
 def occupy(slot: Slot, marker: str) -> None:
     """Note the marker of the processes that are about to use a slot, for whoever borrows it after a crash."""
-    (slot.own / "marker").write_text(marker, encoding="utf-8")
+    places.write_new(slot.own / "marker", marker.encode())
 
 
 def _vacate(slot: Slot) -> None:
@@ -163,7 +133,7 @@ def _vacate(slot: Slot) -> None:
 
     """
     note = slot.own / "marker"
-    if note.exists():
+    if note.is_file() and not note.is_symlink():
         left = end_marked(note.read_text(encoding="utf-8"))
         if left:
             raise RepositoryUnusable(
@@ -179,7 +149,10 @@ def _check_out(slot: Slot, tree: Oid) -> Scan | None:
         return None
     if git("clean", "-ffdxq", git_dir=slot.git_dir, work_tree=slot.path).code != 0:
         return None
-    found = _look(slot)
+    try:
+        found = _look(slot)
+    except (OSError, RecursionError):
+        return None
     clean = not found.odd and found.files.keys() <= slot.entries.keys()
     return found if clean else None
 
@@ -199,7 +172,7 @@ def _take_stamps(slot: Slot, found: Scan) -> None:
     it (the racy index problem of Git); such stamps are dropped, so those files are compared by content.
     """
     note = slot.own / "note"
-    note.write_bytes(b"")
+    places.write_new(note, b"")
     tick = note.stat().st_ctime_ns
     slot.stamps = {path: stamp for path, stamp in found.files.items() if stamp.ctime_ns < tick}
 
@@ -217,19 +190,3 @@ def _build_git_dir(slot: Slot, repository: GitRepository, commit: Oid) -> None:
 def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
     return f'"{escaped}"'
-
-
-def _remove(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    elif path.exists():
-        shutil.rmtree(path, onerror=_make_removable)
-
-
-def _make_removable(again: Callable[..., object], path: str, _error: object) -> None:
-    """Remove what a task made unremovable by taking permissions away."""
-    parent = Path(path).parent
-    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
-    if Path(path).is_dir() and not Path(path).is_symlink():
-        Path(path).chmod(stat.S_IRWXU)
-    again(path)

@@ -52,7 +52,7 @@ def build(
         show_plan(composed, as_json=as_json)
         return
     with live.choose() as view:
-        run = run_to_the_end(repository, composed, keep_worktrees=keep_worktrees, observe=view)
+        run = run_to_the_end(repository, composed, keep_worktrees=keep_worktrees, observe=view, warn=_warn)
     with select.opened() as (_, journal):
         run = record_shown(repository, journal, run)
     if as_json:
@@ -60,3 +60,7 @@ def build(
     else:
         output.lines(summary(run))
     context.exit(EXIT_CODES[run.outcome])
+
+
+def _warn(problem: str) -> None:
+    output.line(output.Styled("warning:", "yellow"), f" {problem}", err=True)

@@ -47,7 +47,8 @@ def _of_attempt(event: ev.AttemptStarted | ev.AttemptEnd, run: Run) -> str:
             files = "1 file" if changed == 1 else f"{changed} files"
             return f"attempt {event.attempt} is done{_took(event.telemetry)}: {files} changed"
         case ev.AttemptUnchanged():
-            return f"attempt {event.attempt} is done{_took(event.telemetry)}: no change, as it may"
+            ignored = f" ({len(event.ignored)} of its paths are ignored)" if event.ignored else ""
+            return f"attempt {event.attempt} is done{_took(event.telemetry)}: no change, as it may{ignored}"
         case ev.AttemptFailed():
             refused = f"attempt {event.attempt} failed{_took(event.telemetry)}"
             return f"{refused} ({event.reason.kind}): {event.reason.message}{_then(event.then)}"

@@ -4,10 +4,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from pygit2 import GitError, Oid, Repository
+from pygit2 import Oid, Repository
 from pygit2.enums import SortMode
 
-from merge.swap import Lost, SwapBusy, Swapped, delete, swap
+from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, delete, swap
 from tests.merge.repos import Box
 
 REF = "refs/otto/runs/r-1/tip"
@@ -80,7 +80,7 @@ def test_a_symbolic_ref_is_an_error(box: Box) -> None:
 def test_a_ref_in_the_way_is_an_error_at_once(box: Box) -> None:
     one = box.commit({"a": "1"})
     swap(box.repo, REF, None, one)
-    with pytest.raises(GitError):
+    with pytest.raises(SwapRefused, match="cannot be written"):
         swap(box.repo, f"{REF}/below", None, one)
 
 

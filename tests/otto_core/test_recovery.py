@@ -126,5 +126,5 @@ def test_r_x10_a_tip_that_does_not_stand_on_the_base_is_not_guessed_about(
     repository = GitRepository.discover(repo)
     tip_ref = run_ref(run.id, "tip")
     swap(repository.repo, tip_ref, repository.ref(tip_ref), alien)
-    with pytest.raises(RepositoryUnusable, match="does not stand on its base"):
+    with pytest.raises(RepositoryUnusable, match="does not stand on the run's base"):
         reconciled(repo, run)

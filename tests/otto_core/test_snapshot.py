@@ -11,8 +11,9 @@ from merge.patterns import PathSet
 from merge.trees import Change
 from otto_core.errors import RepositoryUnusable
 from otto_core.git import GitRepository
+from otto_core.slots import Slot
 from otto_core.snapshot import Captured, capture, require_filters
-from otto_core.worktrees import Slot, reset
+from otto_core.worktrees import reset
 from tests.builders import git, make_repo
 
 FILES = {
@@ -35,7 +36,7 @@ def user(tmp_path: Path) -> Path:
 
 
 def borrowed(tmp_path: Path, user: Path) -> tuple[Slot, GitRepository]:
-    slot = Slot(tmp_path / "pool/slot-0", tmp_path / "pool/.otto/slot-0")
+    slot = Slot.below(tmp_path / "pool", "slot-0")
     repository = GitRepository.discover(user)
     reset(slot, repository, repository.resolve("HEAD"))
     return slot, repository

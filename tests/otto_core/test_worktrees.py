@@ -8,7 +8,8 @@ import pytest
 
 from otto_core.git import GitRepository
 from otto_core.process import MARKER
-from otto_core.worktrees import Slot, borrow, occupy, reset
+from otto_core.slots import Slot, borrow
+from otto_core.worktrees import occupy, reset
 
 
 def git(place: Path, *args: str) -> str:
@@ -35,7 +36,7 @@ def user(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def slot(tmp_path: Path, user: Path) -> Slot:
-    made = Slot(tmp_path / "pool/slot-0", tmp_path / "pool/.otto/slot-0")
+    made = Slot.below(tmp_path / "pool", "slot-0")
     repository = GitRepository.discover(user)
     reset(made, repository, repository.resolve("HEAD"))
     return made
@@ -137,7 +138,7 @@ def test_a_shallow_clone_gives_working_slots(tmp_path: Path, user: Path) -> None
     git(user, "commit", "-q", "--allow-empty", "-m", "second")
     git(tmp_path, "clone", "-q", "--depth=1", f"file://{user}", "shallow")
     repository = GitRepository.discover(tmp_path / "shallow")
-    slot = Slot(tmp_path / "pool/slot-0", tmp_path / "pool/.otto/slot-0")
+    slot = Slot.below(tmp_path / "pool", "slot-0")
     reset(slot, repository, repository.resolve("HEAD"))
     assert listing(slot.path) == FILES
     assert git(slot.path, "log", "--format=%s") == "second"

@@ -1,0 +1,79 @@
+"""Files and directories of Otto's own, in places where a task may have put something else.
+
+A task runs as the user and can reach what lies beside its worktree. So nothing here follows a link that
+Otto did not make, and nothing trusts that a name still is what it was.
+"""
+
+import os
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+
+def remove(path: Path) -> None:
+    """Remove whatever a name stands for: a link itself, never what it points to.
+
+    Raises:
+        OSError, RecursionError: it cannot be removed.
+
+    """
+    if _is_directory(path):
+        shutil.rmtree(path, onerror=_mend)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def ensure_directory(path: Path) -> None:
+    """Make a name stand for a real directory; what is none gives way to an empty one."""
+    if not _is_directory(path):
+        remove(path)
+        path.mkdir(mode=0o700, parents=True)
+
+
+def fresh_directory(path: Path) -> None:
+    """Make a name stand for an empty directory."""
+    remove(path)
+    path.mkdir(mode=0o700, parents=True)
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write a file that is new, whatever the name stood for before.
+
+    Raises:
+        OSError: something took the name again meanwhile, or it cannot be written.
+
+    """
+    remove(path)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(file, "wb") as out:
+        out.write(data)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    """Identify a directory itself, not its name: device and inode.
+
+    Raises:
+        OSError: there is nothing, or no directory.
+
+    """
+    status = path.lstat()
+    if not stat.S_ISDIR(status.st_mode):
+        raise NotADirectoryError(f"{path} is not a directory")
+    return status.st_dev, status.st_ino
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.lstat().st_mode)
+    except FileNotFoundError:
+        return False
+
+
+def _mend(again: Callable[..., object], path: str, _error: object) -> None:
+    """Remove what a task made unremovable by taking permissions away."""
+    parent = Path(path).parent
+    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
+    if _is_directory(Path(path)):
+        Path(path).chmod(stat.S_IRWXU)
+    again(path)

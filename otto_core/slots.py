@@ -1,0 +1,116 @@
+"""The pool of worktrees: where slots lie, what one consists of, and how one is borrowed.
+
+Correctness depends on the slot's lock being held from borrow to return: the kernel frees it when the process
+dies, so a slot is never used by two.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import count
+from pathlib import Path
+
+import platformdirs
+import portalocker
+
+from merge.objects import Oid
+from merge.trees import Entry
+from otto_core.errors import RepositoryUnusable, UsageError
+from otto_core.git import GitRepository
+from otto_core.scan import Stamp
+
+
+@dataclass(slots=True)
+class Slot:
+    """One worktree of the pool and what Otto knows of its state.
+
+    `path` is the worktree, which an attempt may do anything to; `own` holds the git directory and index
+    that reset and snapshot use; `io` holds what passes between Otto and the attempt.
+    """
+
+    path: Path
+    own: Path
+    io: Path
+    identity: tuple[int, int] | None = None
+    tree: Oid | None = None
+    entries: dict[bytes, Entry] = field(default_factory=dict)
+    stamps: dict[bytes, Stamp] = field(default_factory=dict)
+
+    @classmethod
+    def below(cls, root: Path, name: str) -> "Slot":
+        """Name a slot's places below the root of a pool."""
+        return cls(root / name, root / ".otto" / name, root / ".io" / name)
+
+    @property
+    def git_dir(self) -> Path:
+        """The git directory that reset and snapshot use."""
+        return self.own / "git"
+
+    @property
+    def temporary(self) -> Path:
+        """`TMPDIR` of the attempt."""
+        return self.io / "tmp"
+
+    @property
+    def prompt_file(self) -> Path:
+        """Where the attempt finds its prompt."""
+        return self.io / "prompt.md"
+
+    @property
+    def result_file(self) -> Path:
+        """Where the attempt may leave its result."""
+        return self.io / "result.json"
+
+
+def worktree_root(repository: GitRepository, configured: Path | None = None) -> Path:
+    """Give the directory of a repository's worktrees: below the user's cache unless configured.
+
+    Either way it is a directory of Otto's own, named after the repository.
+
+    Raises:
+        UsageError: the configured place is relative, or inside the repository.
+
+    """
+    top = Path(platformdirs.user_cache_dir("otto")) / "worktrees" if configured is None else configured
+    if not top.is_absolute():
+        raise UsageError(f"`worktrees.root` is relative: {top}", hint="write an absolute path, or `null`")
+    for inside in filter(None, (repository.workdir, repository.common_dir)):
+        if top.resolve().is_relative_to(inside.resolve()):
+            raise UsageError(
+                f"`worktrees.root` lies inside the repository: {top}", hint="put it outside, or write `null`"
+            )
+    digest = sha256(os.fsencode(repository.common_dir)).hexdigest()[:10]
+    return top / f"{repository.name}-{digest}"
+
+
+@contextmanager
+def borrow(root: Path, kind: str) -> Iterator[Slot]:
+    """Borrow a free slot of a kind (`slot` for attempts, `check` for checks) and hold its lock meanwhile.
+
+    Raises:
+        RepositoryUnusable: the place cannot be written.
+
+    """
+    lock, number = _lock_free_slot(root / ".otto", kind)
+    try:
+        yield Slot.below(root, f"{kind}-{number}")
+    finally:
+        lock.release()
+
+
+def _lock_free_slot(own: Path, kind: str) -> tuple[portalocker.Lock, int]:
+    try:
+        own.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for number in count():
+            lock = portalocker.Lock(own / f"{kind}-{number}.lock", mode="a", timeout=0, fail_when_locked=True)
+            with suppress(portalocker.LockException):
+                lock.acquire()
+                return lock, number
+    except OSError as error:
+        raise RepositoryUnusable(
+            f"the worktrees below {own.parent} cannot be used: {error.strerror}",
+            hint="set `worktrees.root` to a writable place",
+        ) from error
+    raise AssertionError("numbers do not end")
