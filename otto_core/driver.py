@@ -19,7 +19,7 @@ from otto_core import events as ev
 from otto_core.attempts import attempt
 from otto_core.checks import Checker, ChecksStopped, final_checks
 from otto_core.contracts import versions
-from otto_core.errors import RepositoryUnusable
+from otto_core.errors import OttoError, RepositoryUnusable
 from otto_core.gate import ExecutionGate
 from otto_core.git import GitRepository
 from otto_core.journal import Appended, Journal
@@ -112,6 +112,11 @@ class Driver:
                 while self._session.run.outcome is Outcome.RUNNING:
                     if not await self._step():
                         await self._wait()
+            except OttoError as error:
+                await self._wind_down()
+                with suppress(OttoError):  # the store itself may be what failed
+                    self._session.append(ev.RunPaused(outcome=Outcome.INTERRUPTED, message=error.message))
+                raise
             except BaseException:
                 await self._wind_down()
                 raise

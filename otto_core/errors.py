@@ -70,13 +70,6 @@ class RepositoryUnusable(OttoError):
     exit_code = ExitCode.REPOSITORY
 
 
-class AgentUnusable(OttoError):
-    """A configured agent client cannot be used."""
-
-    kind = "agent"
-    exit_code = ExitCode.AGENT
-
-
 class Locked(OttoError):
     """Another process of Otto holds what is needed."""
 

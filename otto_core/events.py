@@ -28,8 +28,8 @@ class RunSettings(Record):
     grace_s: float
     max_file_bytes: int
     verify_timeout_s: float
-    locks: Literal["held", "unlocked"]
-    sandbox: Literal["bwrap", "subreaper"]
+    locks: Literal["unlocked"]
+    sandbox: Literal["subreaper"]
     keep_worktrees: bool = False
 
 

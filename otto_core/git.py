@@ -254,10 +254,6 @@ class GitRepository:
         except KeyError:
             return None
 
-    def branch_of_prefix(self, prefix: str) -> bool:
-        """Tell whether a branch has the very name of the prefix: Git then allows no branch below it."""
-        return f"refs/heads/{prefix}" in self.repo.references
-
 
 def _common_dir(git_dir: Path) -> Path:
     """Find the directory that linked worktrees share (gitrepository-layout(5), `commondir`)."""

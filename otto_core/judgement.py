@@ -95,7 +95,7 @@ def _bad_ending(logs: Path, started: ev.AttemptStarted, task: Task, ending: Endi
             return Reason(
                 kind=ReasonKind.AGENT_FAILED,
                 message=f"the command {what}" + (f": {last}" if last else ""),
-                hint=f"otto logs {task.id}",
+                hint=f"otto logs {task.id} --attempt {started.attempt}",
                 evidence=started.log,
             )
         case TimedOut():

@@ -16,7 +16,7 @@ from merge.gate import Refused, admit
 from merge.objects import Oid
 from merge.paths import show
 from merge.strategies import Conflicted, merge
-from merge.swap import Lost, Swapped, swap
+from merge.swap import Lost, Swapped, delete, swap
 from merge.trees import Entry
 from otto_core import events as ev
 from otto_core.admission import refusal, registries_of, scope_of, told
@@ -125,7 +125,7 @@ class Lander:
             author=author,
             committer=author,
         )
-        pin(repository, task_ref(run.id, name, f"candidate-{produced.attempt}"), made)
+        pin(repository, _candidate_ref(run.id, produced), made)
         return Candidate(
             commit=made,
             tree=merged.tree,
@@ -166,13 +166,14 @@ class Lander:
         return None
 
     def _failed(self, verdict: Verdict, name: str) -> Reason:
+        attempt = len(self.session.run.tasks[name].attempts)
         whose = "the task's own check" if verdict.scope == "task" else "the check before every landing"
         if verdict.result == "timeout":
             limit = format_duration(self.session.run.plan.verify.timeout_s)
             return Reason(
                 kind=ReasonKind.VERIFY_TIMEOUT,
                 message=f"`verify.timeout` of {limit} fired in {whose}: {verdict.command}",
-                hint=f"raise `verify.timeout`, or see `otto logs {name} --check`",
+                hint=f"raise `verify.timeout`, or see `otto logs {name} --attempt {attempt} --check`",
                 evidence=verdict.log,
             )
         ended = "could not be executed" if verdict.exit_code is None else f"exited with {verdict.exit_code}"
@@ -181,7 +182,7 @@ class Lander:
             kind=ReasonKind.VERIFY_FAILED,
             message=f"{whose} failed on the merged tree ({ended}): {verdict.command}"
             + (f"; it ends with: {last}" if last else ""),
-            hint=f"otto logs {name} --check",
+            hint=f"otto logs {name} --attempt {attempt} --check",
             evidence=verdict.log,
         )
 
@@ -223,6 +224,7 @@ class Lander:
                     )
                 )
                 session.append(publish(session.repository, session.run, candidate.commit))
+                delete(session.repository.repo, _candidate_ref(session.run.id, produced), candidate.commit)
             case Lost(actual):
                 session.append(ev.LandingLost(task=name, attempt=produced.attempt))
                 raise RepositoryUnusable(
@@ -234,6 +236,11 @@ class Lander:
         run = self.session.run
         then = retry_or_hold(run.tasks[name], run)
         self.session.append(ev.LandingRejected(task=name, attempt=produced.attempt, reason=reason, then=then))
+
+
+def _candidate_ref(run: str, produced: ev.AttemptProduced) -> str:
+    """Name the ref that keeps a candidate until it has landed."""
+    return task_ref(run, produced.task, f"candidate-{produced.attempt}")
 
 
 def _conflict(conflicted: Conflicted, task: str) -> Reason:

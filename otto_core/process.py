@@ -1,9 +1,9 @@
 """Child processes: the only module that spawns.
 
 A command runs as the leader of a session of its own, with an allow-listed environment that carries a
-marker. When it ends, or must end, its whole tree does: TERM to the process group, a grace period, KILL,
-then a sweep for the marker, until nothing with the marker is left. Only processes that carry the marker are
-ever signalled beyond the group that was started here.
+marker. When it ends, or must end, its whole tree does: TERM, a grace period, KILL, until nothing of it is
+left. Of the tree are the process group, whatever carries the marker, and descendants of this process (which
+adopts orphans) that work in the command's directory. Nothing else is ever signalled.
 """
 
 import asyncio
@@ -114,7 +114,8 @@ async def execute(command: Command, stop: asyncio.Event) -> Ending:
         return NotStarted(f"cannot execute {command.argv[0]!r}: {why}")
     feeding = asyncio.create_task(_feed(child, command.stdin))
     why = await _first_end(child, command.timeout_s, stop)
-    survivors = await _end_tree(child, command.marker, command.grace_s)
+    tree = _Tree(child.pid, command.marker, command.cwd.resolve())
+    survivors = await _end_tree(child, tree, command.grace_s)
     feeding.cancel()
     with suppress(asyncio.CancelledError):
         await feeding
@@ -152,66 +153,88 @@ async def _first_end(child: asyncio.subprocess.Process, timeout_s: float, stop: 
     return "stop" if stopped in done else "timeout"
 
 
-async def _end_tree(child: asyncio.subprocess.Process, marker: str, grace_s: float) -> tuple[int, ...]:
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """The processes of one execution: its group, all that carry its marker, and descendants in its place."""
+
+    group: int
+    marker: str
+    place: Path
+
+    def members(self) -> list[psutil.Process]:
+        """List the living members. A descendant that shed its marker is known by its working directory."""
+        descendants = {process.pid for process in psutil.Process().children(recursive=True)}
+        return [
+            process
+            for process in psutil.process_iter()
+            if _is_marked(process, self.marker) or (process.pid in descendants and self._holds(process))
+        ]
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to each member once."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.group, number)
+        for process in self.members():
+            with suppress(psutil.Error, ProcessLookupError):  # gone meanwhile; psutil knows a reused pid
+                if os.getpgid(process.pid) != self.group:
+                    process.send_signal(number)
+
+    def _holds(self, process: psutil.Process) -> bool:
+        with suppress(psutil.Error, OSError):
+            if _group_of(process) == self.group:
+                return process.status() != psutil.STATUS_ZOMBIE
+            inside = Path(process.cwd()).is_relative_to(self.place)
+            return inside and process.status() != psutil.STATUS_ZOMBIE
+        return False
+
+
+def _group_of(process: psutil.Process) -> int:
+    return os.getpgid(process.pid)
+
+
+async def _end_tree(child: asyncio.subprocess.Process, tree: _Tree, grace_s: float) -> tuple[int, ...]:
     """End what is left of the tree; give the processes that would not go."""
-    if child.returncode is None or _group_alive(child.pid) or any(marked(marker)):
-        _signal_tree(child.pid, marker, signal.SIGTERM)
-        await _until_gone(child, marker, grace_s)
+    if not (left := _living(child, tree)):
+        return ()
+    tree.signal(signal.SIGTERM)
+    left = await _until_gone(child, tree, grace_s)
     deadline = time.monotonic() + _PROOF_S
-    while left := _living(child, marker):
-        if time.monotonic() > deadline:
-            return left
-        _signal_tree(child.pid, marker, signal.SIGKILL)
-        await _until_gone(child, marker, _POLL_S)
-    return ()
+    while left and time.monotonic() < deadline:
+        tree.signal(signal.SIGKILL)
+        left = await _until_gone(child, tree, _POLL_S)
+    return left
 
 
-async def _until_gone(child: asyncio.subprocess.Process, marker: str, limit_s: float) -> None:
+async def _until_gone(child: asyncio.subprocess.Process, tree: _Tree, limit_s: float) -> tuple[int, ...]:
+    """Wait for the tree to be gone; give what is left of it when the time is up.
+
+    It looks only after the event loop has had its turn: the leader's end is learnt there.
+    """
     deadline = time.monotonic() + limit_s
-    while _living(child, marker) and time.monotonic() < deadline:  # noqa: ASYNC110 - orphans end without a signal
+    while True:
         await asyncio.sleep(_POLL_S)
+        left = _living(child, tree)
+        if not left or time.monotonic() >= deadline:
+            return left
 
 
-def _living(child: asyncio.subprocess.Process, marker: str) -> tuple[int, ...]:
-    """List what is alive of the tree: the leader, its group, and all that carry the marker."""
-    pids = {process.pid for process in marked(marker)}
-    if child.returncode is None or _group_alive(child.pid):
+def _living(child: asyncio.subprocess.Process, tree: _Tree) -> tuple[int, ...]:
+    """List what is alive of the tree, its leader included."""
+    pids = {process.pid for process in tree.members()}
+    if child.returncode is None:
         pids.add(child.pid)
     return tuple(sorted(pids))
 
 
-def _group_alive(group: int) -> bool:
-    """Tell whether the process group has a member that is not a zombie.
-
-    A zombie's group still accepts signals, so an orphan that init has not yet reaped must not count.
-    """
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    for process in psutil.process_iter():
-        with suppress(psutil.Error, ProcessLookupError):
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-    return False
-
-
-def _signal_tree(group: int, marker: str, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(group, number)
-    for process in marked(marker):
-        with suppress(psutil.Error):  # gone meanwhile; psutil refuses a reused pid by its start time
-            process.send_signal(number)
-
-
 def marked(marker: str) -> Iterator[psutil.Process]:
     """Find the living processes whose environment carries the marker."""
-    for process in psutil.process_iter():
-        with suppress(psutil.Error):
-            if process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE:
-                yield process
+    return (process for process in psutil.process_iter() if _is_marked(process, marker))
+
+
+def _is_marked(process: psutil.Process, marker: str) -> bool:
+    with suppress(psutil.Error):
+        return process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def end_marked(marker: str) -> tuple[int, ...]:

@@ -19,8 +19,10 @@ def task_ref(run: str, task: str, name: str) -> str:
 def pin(repository: GitRepository, ref: str, commit: Oid) -> None:
     """Make a commit reachable under a name of its own, before anything speaks of it.
 
+    A name that exists is moved.
+
     Raises:
-        RepositoryUnusable: the name already pins something else.
+        RepositoryUnusable: the ref cannot be written, or something else writes it at the same time.
 
     """
     try:

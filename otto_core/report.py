@@ -1,6 +1,6 @@
 """What a run's state says to those outside: a JSON document for programs, words for a person. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from otto_core.errors import OttoError
@@ -25,8 +25,11 @@ _STATE_WORDS: Mapping[TaskStatus, str] = {
 }
 
 
-def document(run: Run) -> JsonObject:
-    """Give what `otto build --json` and `otto status --json` print; tasks in the order of the plan."""
+def document(run: Run, on_branch: Collection[str], warnings: Sequence[str] = ()) -> JsonObject:
+    """Give what `otto build --json` and `otto status --json` print; tasks in the order of the plan.
+
+    `on_branch` are the tasks that Git itself says have landed, `warnings` where Git and journal differ.
+    """
     settings = run.start.settings
     return {
         "run": run.id,
@@ -35,15 +38,16 @@ def document(run: Run) -> JsonObject:
         "branch": run.branch,
         "tip": run.tip,
         "plan": {"id": run.stored[0].plan_id, "revision": run.revision},
-        "tasks": [task_document(run, task.id) for task in run.plan.tasks],
+        "tasks": [task_document(run, task.id, on_branch) for task in run.plan.tasks],
         "pilot": [],
         "budget": {"wall_s": run.elapsed_s, "cost_usd": _cost_usd(run)},
         "locks": settings.locks,
         "sandbox": settings.sandbox,
+        "warnings": list(warnings),
     }
 
 
-def task_document(run: Run, name: str) -> JsonObject:
+def task_document(run: Run, name: str, on_branch: Collection[str]) -> JsonObject:
     """Give one task's part of the document (KeyError if the plan has no such task)."""
     task = run.tasks[name]
     telemetry = last_telemetry(task)
@@ -51,7 +55,7 @@ def task_document(run: Run, name: str) -> JsonObject:
         "id": name,
         "role": run.spec(name).role,
         "state": task.status.value,
-        "on_result": task.status is TaskStatus.LANDED,
+        "on_result": name in on_branch,
         "commit": task.commit,
         "attempts": len(task.attempts),
         "reason": None if task.reason is None else task.reason.model_dump(mode="json"),

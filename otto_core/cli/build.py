@@ -6,11 +6,12 @@ import click
 
 from otto_core.build import build as run_to_the_end
 from otto_core.cli import live, output, select
-from otto_core.cli.plan import show_plan
+from otto_core.cli.plan import show_plan, tell_warnings
 from otto_core.compose import compose
 from otto_core.errors import UsageError
 from otto_core.freshness import record_shown
 from otto_core.git import GitRepository
+from otto_core.presence import landed_in_git
 from otto_core.report import document, summary
 from otto_core.scheduler import EXIT_CODES
 
@@ -48,19 +49,18 @@ def build(
     repository = GitRepository.discover(Path.cwd())
     overrides = {} if concurrency is None else {"concurrency": concurrency}
     composed = compose(repository, plan_file, base=base, overrides=overrides)
+    tell_warnings(composed)
     if dry_run:
         show_plan(composed, as_json=as_json)
         return
     with live.choose() as view:
-        run = run_to_the_end(repository, composed, keep_worktrees=keep_worktrees, observe=view, warn=_warn)
+        run = run_to_the_end(
+            repository, composed, keep_worktrees=keep_worktrees, observe=view, warn=output.warn
+        )
     with select.opened() as (_, journal):
         run = record_shown(repository, journal, run)
     if as_json:
-        output.json_document(document(run))
+        output.json_document(document(run, landed_in_git(repository, run)))
     else:
         output.lines(summary(run))
     context.exit(EXIT_CODES[run.outcome])
-
-
-def _warn(problem: str) -> None:
-    output.line(output.Styled("warning:", "yellow"), f" {problem}", err=True)

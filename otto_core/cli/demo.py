@@ -42,7 +42,10 @@ def demo(context: click.Context, *, place: Path | None) -> None:
     home = place or Path(tempfile.mkdtemp(prefix="otto-demo-")) / SAMPLE
     if home.exists():
         raise UsageError(f"{home} exists already", hint="otto demo --dir NEW-DIRECTORY")
-    shutil.copytree(sample(), home, ignore=shutil.ignore_patterns("__pycache__", "ledger.json"))
+    try:
+        shutil.copytree(sample(), home, ignore=shutil.ignore_patterns("__pycache__", "ledger.json"))
+    except OSError as error:
+        raise UsageError(f"{home} cannot be written: {error}", hint="otto demo --dir DIRECTORY") from error
     init_sample(home, "A small shop")
     repository = GitRepository.discover(home)
     output.line(f"A small shop, in a repository of its own: {home}")

@@ -89,6 +89,11 @@ def line(*parts: str | Styled, err: bool = False) -> None:
     click.echo("".join(map(_rendered, parts)), file=stream, color=colourful(stream))
 
 
+def warn(text: str) -> None:
+    """Print a warning to standard error."""
+    line(Styled("warning:", "yellow"), f" {text}", err=True)
+
+
 def lines(texts: Iterable[str]) -> None:
     """Print lines to standard output."""
     for text in texts:

@@ -18,7 +18,11 @@ from planner.model import Task
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="The plan file (YAML or JSON).")
 @click.option("--base", help="Check against this revision (default: the plan's `base`, else HEAD).")
 @click.option(
-    "-o", "--output", "target", type=click.Path(path_type=Path), help="Write the compiled plan here, as JSON."
+    "-o",
+    "--output",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Write the compiled plan here, as JSON (to read, not to build from).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan(
@@ -34,8 +38,22 @@ def plan(
         )
     composed = compose(GitRepository.discover(Path.cwd()), plan_file, base=base)
     if target is not None:
-        target.write_text(json.dumps(composed.plan.model_dump(mode="json"), indent=2) + "\n")
+        _write(target, composed)
+    tell_warnings(composed)
     show_plan(composed, as_json=as_json)
+
+
+def _write(target: Path, composed: Composed) -> None:
+    try:
+        target.write_text(json.dumps(composed.plan.model_dump(mode="json"), indent=2) + "\n")
+    except OSError as error:
+        raise UsageError(f"{target} cannot be written: {error.strerror}", hint="otto plan -o FILE") from error
+
+
+def tell_warnings(composed: Composed) -> None:
+    """Print what a plan's author should know although the plan is valid, to standard error."""
+    for warning in composed.warnings:
+        output.warn(f"{warning.file}:{warning.line}: {warning.message}; {warning.hint}")
 
 
 def show_plan(composed: Composed, *, as_json: bool) -> None:
@@ -61,8 +79,6 @@ def show_plan(composed: Composed, *, as_json: bool) -> None:
                 output.line(f"    {_described(task)}")
     checks = [command.text for command in compiled.verify.each]
     output.line(f"  before every landing: {'; '.join(checks) or 'no run-wide check'}")
-    for warning in composed.warnings:
-        output.line(f"warning: {warning.file}:{warning.line}: {warning.message}")
     output.line(f"plan {plan_id(compiled)}")
 
 

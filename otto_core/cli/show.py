@@ -13,6 +13,7 @@ from otto_core.cli.words import sentence
 from otto_core.git import GitRepository
 from otto_core.journal import Journal, Stored
 from otto_core.model import Reason, Telemetry, Verdict
+from otto_core.presence import landed_in_git
 from otto_core.report import SHORT, format_elapsed, task_document, waits_for
 from otto_core.state import Attempt, Run, TaskState
 
@@ -40,8 +41,9 @@ def show(*, name: str, run_name: str | None, as_json: bool) -> None:
         task = select.task(run, name)
         history = history_of(journal, run, task.id)
         tried = [_tried(repository, history, attempt) for attempt in task.attempts]
+        on_branch = landed_in_git(repository, run)
     if as_json:
-        output.json_document(_document(run, task, history, tried))
+        output.json_document(_document(run, task, history, tried, on_branch))
     else:
         _print(run, task, history, tried)
 
@@ -62,11 +64,13 @@ def _tried(repository: GitRepository, history: list[Stored], attempt: Attempt) -
     )
 
 
-def _document(run: Run, task: TaskState, history: list[Stored], tried: list[Tried]) -> dict[str, object]:
+def _document(
+    run: Run, task: TaskState, history: list[Stored], tried: list[Tried], on_branch: frozenset[str]
+) -> dict[str, object]:
     spec = run.spec(task.id)
     return {
         "run": run.id,
-        "task": {**task_document(run, task.id), "title": spec.title, "owns": list(spec.owns)},
+        "task": {**task_document(run, task.id, on_branch), "title": spec.title, "owns": list(spec.owns)},
         "attempts": [_attempt_document(one) for one in tried],
         "history": [event_document(stored) for stored in history],
     }

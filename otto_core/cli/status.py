@@ -7,6 +7,7 @@ from otto_core.cli.output import OUTCOME_COLOURS, Styled, symbol
 from otto_core.freshness import record_shown
 from otto_core.git import GitRepository
 from otto_core.model import Outcome, TaskStatus
+from otto_core.presence import landed_in_git
 from otto_core.refs import run_ref
 from otto_core.report import SHORT, document, format_elapsed, last_telemetry, summary, waits_for
 from otto_core.runlock import as_seen
@@ -22,16 +23,17 @@ def status(*, run_name: str | None, as_json: bool) -> None:
         run = record_shown(repository, journal, select.run(journal, run_name))
         run = as_seen(repository.store, run)
         warnings = differences(repository, run)
+        on_branch = landed_in_git(repository, run)
+    for warning in warnings:
+        output.warn(warning)
     if as_json:
-        output.json_document(document(run))
+        output.json_document(document(run, on_branch, warnings))
         return
     output.line(Styled(run.start.intent or run.id, bold=True))
     output.table((_row(run, task.id) for task in run.plan.tasks), indent="  ")
     told, *rest = summary(run)
     output.line(Styled(told, OUTCOME_COLOURS[run.outcome]))
     output.lines(rest)
-    for warning in warnings:
-        output.line(Styled("warning:", "yellow"), f" {warning}", err=True)
 
 
 def differences(repository: GitRepository, run: Run) -> list[str]:

@@ -64,7 +64,7 @@ def _of_landing(event: ev.LandingEvent | ev.TaskFailed) -> str:
         case ev.LandingApplied():
             return f"landed as {event.commit[:SHORT]}"
         case ev.LandingLost():
-            return "the branch moved first; the landing is prepared again"
+            return "the landing did not happen: the tip was not where it was expected"
         case ev.LandingRejected():
             return f"refused ({event.reason.kind}): {event.reason.message}{_then(event.then)}"
         case ev.TaskFailed():

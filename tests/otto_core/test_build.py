@@ -13,6 +13,7 @@ from otto_core.git import GitRepository
 from otto_core.journal import Journal
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from otto_core.refs import run_ref
+from otto_core.runlock import is_driven
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.runs import (
@@ -160,8 +161,9 @@ def test_r_s6_a_bad_attempt_fails_its_task_with_a_reason_and_a_hint(
     assert run.tip == run.start.base
 
 
-def test_a_command_that_cannot_be_executed_is_not_tried_again(repo: Path) -> None:
-    run = run_plan(repo, feature("mine", ["no-such-program"], max_attempts=3))
+@pytest.mark.parametrize("command", [["no-such-program"], "no-such-program", ["sh", "-c", "exit 126"]])
+def test_a_command_that_cannot_be_executed_is_not_tried_again(repo: Path, command: str | list[str]) -> None:
+    run = run_plan(repo, feature("mine", command, max_attempts=3))
     assert len(run.tasks["mine"].attempts) == 1
 
 
@@ -598,15 +600,18 @@ def test_r_m9_attributes_that_an_attempt_plants_convert_nothing(tmp_path: Path) 
     assert git(repo, "cat-file", "-s", f"{run.tip}:mine.txt") == "3"
 
 
-def test_a_sigterm_pauses_the_run_and_keeps_what_was_written(repo: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_pauses_the_run_and_keeps_what_was_written(repo: Path, number: signal.Signals) -> None:
     def interrupt(event: ev.Event, _: Run) -> None:
         if isinstance(event, ev.AttemptStarted):
-            threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGTERM)).start()
+            threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
 
     run = run_plan(repo, feature("mine", "echo half > mine.txt; sleep 60"), observe=interrupt)
     assert run.outcome is Outcome.INTERRUPTED
     assert run.tasks["mine"].status is TaskStatus.PENDING
-    assert git(repo, "show", f"refs/otto/runs/{run.id}/tasks/mine/attempt-1:mine.txt") == "half"
+    end = run.tasks["mine"].attempts[0].end
+    assert isinstance(end, ev.AttemptInterrupted)
+    assert git(repo, "show", f"{end.snapshot}:mine.txt") == "half", "I7"
 
 
 @pytest.mark.parametrize(
@@ -622,3 +627,33 @@ def test_r_x5_what_one_attempt_leaves_in_its_slot_does_not_reach_the_next(repo: 
     bad = run_plan(repo, feature("bad", leave, owns=["src/", "a/"], max_attempts=1))
     assert reason_of(bad, "bad").kind is ReasonKind.UNSAFE_CONTENT
     assert run_plan(repo, writes("good")).outcome is Outcome.LANDED
+
+
+def test_r_o3_a_contract_of_two_paths_of_which_one_is_there_is_missing(repo: Path) -> None:
+    run = run_plan(
+        repo,
+        feature("base", "echo > a.py", owns=["a.py", "b.py"], role="foundation", provides=["db"]),
+        writes("one"),
+        contracts=[{"id": "db", "paths": ["a.py", "b.py"]}],
+    )
+    assert reason_of(run, "one").kind is ReasonKind.CONTRACTS_MISSING
+
+
+def test_checks_have_a_temporary_directory_of_their_own_and_no_prompt(repo: Path) -> None:
+    check = 'test -d "$TMPDIR" && test "$TMPDIR" != /tmp && test -z "$OTTO_PROMPT_FILE"'
+    run = run_plan(repo, writes("one"), verify={"each": [check], "baseline": False})
+    assert run.outcome is Outcome.LANDED
+
+
+def test_i10_the_run_is_locked_while_it_is_driven(repo: Path) -> None:
+    store = GitRepository.discover(repo).store
+    seen: list[bool] = []
+    run = run_plan(repo, writes("one"), observe=lambda _, run: seen.append(is_driven(store, run.id)))
+    assert seen
+    assert all(seen)
+    assert not is_driven(store, run.id)
+
+
+def test_without_a_baseline_a_final_check_is_never_run_on_the_base(repo: Path) -> None:
+    run = run_plan(repo, writes("one"), verify={"final": ["exit 1"], "baseline": False})
+    assert run.outcome is Outcome.REGRESSION

@@ -31,9 +31,9 @@ POISON = {
     "worktree moved away": 'cd ..; mv "$OTTO_WORKTREE" elsewhere',
     "result file is a directory": 'mkdir "$OTTO_RESULT_FILE"; echo x > mine.txt',
     "prompt file is a directory": 'rm "$OTTO_PROMPT_FILE"; mkdir "$OTTO_PROMPT_FILE"; echo x > mine.txt',
-    "prompt file is a link to the user's file": 'ln -sf {repo}/README.md "$OTTO_PROMPT_FILE"; echo x > mine.txt',
+    "prompt file is a link": 'ln -sf {repo}/README.md "$OTTO_PROMPT_FILE"; echo x > mine.txt',
     "temporary directory is a link": 'rm -rf "$TMPDIR"; ln -s {repo} "$TMPDIR"; echo x > mine.txt',
-    "directories too deep": "n=0; while [ $n -lt 1200 ]; do mkdir d && cd d || break; n=$((n+1)); done; echo x > f",
+    "directories too deep": "for n in $(seq 1200); do mkdir d && cd d || break; done; echo x > f",
     "a directory nobody may read": "mkdir x; echo x > x/y; chmod 000 x; echo x > mine.txt",
 }
 
@@ -155,8 +155,9 @@ def test_r_m9_attributes_of_the_user_or_of_another_run_decide_no_merge(repo: Pat
     merging.use_attributes(b"")
     other = MergeRepository(repository.store / "merge" / "two.git", repository)
     other.use_attributes(b"* merge=union\n")
-    assert merging.repo.merge_commits(*sides).conflicts is not None
-    answer = merging.merge_tree(*sides)
+    ours, theirs = sides
+    assert merging.repo.merge_commits(ours, theirs).conflicts is not None
+    answer = merging.merge_tree(ours, theirs)
     assert getattr(answer, "clean", None) is False
 
 

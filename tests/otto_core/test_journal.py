@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from otto_core import events as ev
 from otto_core.errors import IllegalTransition, RepositoryUnusable
 from otto_core.journal import STORE_VERSION, Appended, Journal, Outdated
-from otto_core.model import GitPath, Reason, ReasonKind
+from otto_core.model import GitPath, Outcome, Reason, ReasonKind
 from otto_core.state import Run
 from tests.otto_core.plans import a_plan, a_task
 from tests.otto_core.simulation import Simulation, a_reason, begin
@@ -156,3 +156,22 @@ def test_the_store_is_private_to_its_user(store: Path) -> None:
 def test_any_path_survives_the_journal(paths: list[GitPath]) -> None:
     event = ev.TaskFailed(task="a", reason=Reason(kind=ReasonKind.CONFLICT, message="", paths=tuple(paths)))
     assert ev.from_json(event.type, ev.to_json(event)) == event
+
+
+def test_appends_survive_a_power_cut_as_far_as_the_disk_allows(store: Path) -> None:
+    with Journal.open(store) as journal:
+        assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"
+        assert journal._db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_run_is_unfinished_until_its_end_is_journalled(store: Path) -> None:
+    with Journal.open(store) as journal:
+        run = open_run(journal)
+        assert journal.unfinished() == [run.id]
+        for name in ("a", "b"):
+            outcome = journal.append(run, [failed(name)])
+            run = outcome.run
+        run = journal.append(run, [ev.RunFinished(outcome=Outcome.FAILED)]).run
+        assert journal.unfinished() == []
+        journal.append(run, [ev.Shown(target="", target_commit=None, commit=None)])
+        assert journal.unfinished() == []

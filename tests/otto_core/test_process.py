@@ -24,6 +24,14 @@ def run(command: Command, stop: asyncio.Event | None = None) -> Ending:
     return asyncio.run(execute(command, stop or asyncio.Event()))
 
 
+def gone(pid: int) -> bool:
+    """Tell whether a process is no more, or waits only to be reaped."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def python(code: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code)
 
@@ -58,15 +66,58 @@ def test_only_the_given_environment_and_the_marker_reach_the_command(tmp_path: P
 
 
 def test_i14_a_command_over_its_time_limit_is_ended_even_if_it_ignores_term(tmp_path: Path) -> None:
-    ending = run(command(tmp_path, "sh", "-c", "trap '' TERM; sleep 60", timeout_s=0.3, grace_s=0.2))
+    ending = run(command(tmp_path, "sh", "-c", "trap '' TERM; sleep 60", timeout_s=1, grace_s=0.2))
     assert isinstance(ending, TimedOut)
     assert not list(marked(f"test/{tmp_path.name}"))
 
 
 def test_a_gentle_end_comes_before_a_hard_one(tmp_path: Path) -> None:
     code = "import signal,sys,time\nsignal.signal(15, lambda *_: (print('bye'), sys.exit()))\ntime.sleep(60)"
-    assert isinstance(run(command(tmp_path, *python(code), timeout_s=1.5)), TimedOut)
+    assert isinstance(run(command(tmp_path, *python(code), timeout_s=2, grace_s=20)), TimedOut)
     assert (tmp_path / "log").read_text() == "bye\n"
+
+
+def test_a_process_has_its_whole_grace_and_is_told_once(tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time\n"
+        "def end(*_):\n    print('TERM', flush=True); time.sleep(0.7); print('bye', flush=True); sys.exit()\n"
+        "signal.signal(15, end)\nprint('up', flush=True)\ntime.sleep(60)"
+    )
+    assert isinstance(run(command(tmp_path, *python(code), timeout_s=2, grace_s=20)), TimedOut)
+    assert (tmp_path / "log").read_text() == "up\nTERM\nbye\n"
+
+
+SHED = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open('pid', 'w').write(str(os.getpid()))
+        os.execve('/bin/sleep', ['sleep', '60'], {})
+    os._exit(0)
+while not os.path.exists('pid') or not open('pid').read():
+    time.sleep(0.01)
+time.sleep(0.2)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans are adopted on Linux only")
+def test_i13_a_daemon_that_shed_its_environment_does_not_outlive_its_command(tmp_path: Path) -> None:
+    script = (
+        "import asyncio, os, sys\nfrom pathlib import Path\n"
+        "from otto_core.process import Command, become_subreaper, execute\n"
+        "become_subreaper()\n"
+        "place = Path(sys.argv[1])\n"
+        "env = {'PATH': os.environ['PATH']}\n"
+        "argv = (sys.executable, '-c', sys.argv[2])\n"
+        "command = Command(argv, place, env, place / 'log', 30, 1, 'test/shed')\n"
+        "print(asyncio.run(execute(command, asyncio.Event())))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path), SHED], capture_output=True, text=True, check=False
+    )
+    assert "Exited(code=0" in done.stdout, done.stderr
+    assert gone(int((tmp_path / "pid").read_text()))
 
 
 def test_the_stop_signal_of_the_driver_ends_the_command(tmp_path: Path) -> None:
@@ -99,8 +150,7 @@ def test_i13_a_daemon_in_a_session_of_its_own_does_not_outlive_its_command(
     tmp_path: Path, ignore: str
 ) -> None:
     assert isinstance(run(command(tmp_path, *python(DETACHED.format(ignore=ignore)), grace_s=0.3)), Exited)
-    pid = int((tmp_path / "pid").read_text())
-    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    assert gone(int((tmp_path / "pid").read_text()))
 
 
 def test_r_s4_a_process_without_the_marker_is_left_alone(tmp_path: Path) -> None:

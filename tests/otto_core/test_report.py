@@ -16,16 +16,35 @@ def repo(tmp_path: Path) -> Path:
     return make_repo(tmp_path)
 
 
+def landed(run: Run) -> set[str]:
+    """Name the tasks that landed, as Git would."""
+    return {name for name, task in run.tasks.items() if task.commit}
+
+
 def rows(run: Run) -> dict[str, dict[str, object]]:
     """Give the tasks of the document as a program reads them, by id."""
-    read = json.loads(json.dumps(document(run)))
+    read = json.loads(json.dumps(document(run, landed(run))))
     return {row["id"]: row for row in read["tasks"]}
 
 
 def test_the_document_has_the_keys_of_the_interface_in_its_order(repo: Path) -> None:
-    found = document(shop_run(repo).run)
+    run = shop_run(repo).run
+    found = document(run, landed(run))
     assert list(found) == [
-        *("run", "outcome", "base", "branch", "tip", "plan", "tasks", "pilot", "budget", "locks", "sandbox")
+        *(
+            "run",
+            "outcome",
+            "base",
+            "branch",
+            "tip",
+            "plan",
+            "tasks",
+            "pilot",
+            "budget",
+            "locks",
+            "sandbox",
+            "warnings",
+        )
     ]
     first = found["tasks"][0]  # type: ignore[index] # a list, by the interface
     assert list(first) == [
@@ -40,7 +59,7 @@ def test_the_document_has_the_keys_of_the_interface_in_its_order(repo: Path) -> 
 
 def test_the_document_tells_of_the_whole_run(repo: Path) -> None:
     built = shop_run(repo)
-    found = document(built.run)
+    found = document(built.run, landed(built.run))
     assert found["run"] == "r-20261120-aaaa"
     assert found["outcome"] == "partial"
     assert found["base"] == built.base
@@ -90,7 +109,7 @@ def test_a_reason_gives_its_paths_escaped_where_they_are_not_utf_8(repo: Path) -
         "paths": ["caf\udce9"],
         "evidence": None,
     }
-    assert "caf\\udce9" in json.dumps(document(built.run))
+    assert "caf\\udce9" in json.dumps(document(built.run, ()))
 
 
 def test_telemetry_is_of_the_last_attempt_and_costs_add_up(repo: Path) -> None:
@@ -104,7 +123,7 @@ def test_telemetry_is_of_the_last_attempt_and_costs_add_up(repo: Path) -> None:
     found = rows(built.run)["a"]
     assert found["attempts"] == 2
     assert found["telemetry"] == {**Telemetry(duration_s=2.0, cost_usd=0.5).model_dump()}
-    assert document(built.run)["budget"] == {"wall_s": built.elapsed_s, "cost_usd": 0.75}
+    assert document(built.run, ())["budget"] == {"wall_s": built.elapsed_s, "cost_usd": 0.75}
 
 
 def test_an_unfinished_task_says_what_it_waits_for(repo: Path) -> None:

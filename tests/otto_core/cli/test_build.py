@@ -324,7 +324,7 @@ def test_the_log_of_a_refused_result_is_that_of_the_check_which_failed(repo: Pat
     plan = write_plan(repo, writes("one") | {"max_attempts": 1}, verify={"each": [check]})
     result = otto("build", "--plan", str(plan), at=repo)
     assert "it ends with: red" in result.stdout
-    assert "otto logs one --check" in result.stdout
+    assert "otto logs one --attempt 1 --check" in result.stdout
     assert otto("logs", "one", "--check", at=repo).stdout == "red\n"
 
 

@@ -15,7 +15,6 @@ from click.testing import CliRunner, Result
 
 from otto_core.cli.main import VERBS, main
 from otto_core.errors import (
-    AgentUnusable,
     ExitCode,
     Finding,
     IllegalTransition,
@@ -70,7 +69,6 @@ ENDINGS = [
     pytest.param(UsageError("wrong", hint="h"), 2, "usage", id="usage"),
     pytest.param(PlanRejected("wrong", hint="h"), 3, "plan_rejected", id="plan rejected"),
     pytest.param(RepositoryUnusable("wrong", hint="h"), 4, "repository", id="repository not usable"),
-    pytest.param(AgentUnusable("wrong", hint="h"), 5, "agent", id="agent not usable"),
     pytest.param(Stale("wrong", hint="h"), 8, "stale", id="stale"),
     pytest.param(click.UsageError("wrong"), 2, "usage", id="click's usage"),
     pytest.param(click.ClickException("wrong"), 2, "usage", id="click's other failures"),
