@@ -1,5 +1,7 @@
 """Tasks that are clumsy or worse: what they do to their surroundings reaches nobody else."""
 
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,13 @@ OWN = (".git/otto", ".git/objects", ".git/refs/otto", ".git/refs/heads/otto", ".
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     return make_repo(tmp_path, {"README.md": "Start.\n", "src/app.py": "print('hello')\n"})
+
+
+@pytest.fixture(autouse=True)
+def swept(hermetic: Path) -> Iterator[None]:
+    """Remove what the tests' own clean-up cannot: directories too deep for it."""
+    yield
+    subprocess.run(["rm", "-rf", str(hermetic / ".cache")], check=True)
 
 
 POISON = {

@@ -100,6 +100,19 @@ def test_i4_a_snapshot_beyond_its_scope_is_refused_at_landing(repo: Path, tmp_pa
         assert session.run.tip == session.run.start.base
 
 
+def test_i4_a_foreign_write_that_the_tip_has_already_is_refused_all_the_same(
+    repo: Path, tmp_path: Path
+) -> None:
+    with opened(repo, tmp_path) as (session, lander):
+        produce(session, repo, "b", {"b/y": "2\n"})
+        land(lander, "b")
+        produce(session, repo, "a", {"a/x": "2\n", "b/y": "2\n"})
+        land(lander, "a")
+        reason = session.run.tasks["a"].reason
+        assert reason is not None
+        assert (reason.kind, reason.paths) == (ReasonKind.WRITE_GATE, (b"b/y",))
+
+
 def merged_as(monkeypatch: pytest.MonkeyPatch, tree: str) -> None:
     """Have the merge give this tree: a wrong strategy, to be caught by what comes after it."""
     monkeypatch.setattr("otto_core.landing.merge", lambda *_, **__: Merged(Oid(hex=tree), "tree"))
