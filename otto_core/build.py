@@ -32,6 +32,7 @@ def build(
         RepositoryUnusable: the repository, its store or the worktrees cannot be used.
 
     """
+    repository.require_writable()
     with ExitStack() as stack:
         journal = stack.enter_context(Journal.open(repository.store / STORE))
         for problem in reconcile_all(repository, journal):

@@ -9,7 +9,7 @@ from merge.objects import Oid
 from merge.trees import entry
 from otto_core import events as ev
 from otto_core.config import FILE_NAME, Settings, read_settings
-from otto_core.errors import Finding, PlanRejected, UsageError
+from otto_core.errors import PlanRejected, UsageError
 from otto_core.git import GitRepository
 from otto_core.snapshot import require_filters
 from planner.compile import Compiled, Defaults, Rejected, compile_plan
@@ -26,7 +26,7 @@ class Composed:
 
     plan: Plan
     settings: Settings
-    warnings: tuple[Finding, ...]
+    warnings: tuple[Violation, ...]
 
 
 def compose(
@@ -53,7 +53,7 @@ def compose(
         case Rejected(violations):
             raise _rejected(plan_file, violations)
         case Compiled(plan, warnings):
-            return Composed(plan, settings, tuple(map(_finding, warnings)))
+            return Composed(plan, settings, warnings)
 
 
 def settings_at(repository: GitRepository, commit: Oid) -> Settings:
@@ -106,12 +106,8 @@ def _rejected(plan_file: Path, violations: tuple[Violation, ...]) -> PlanRejecte
     return PlanRejected(
         f"the plan {plan_file} has {count}",
         hint=f"mend them, then: otto plan --plan {plan_file}",
-        findings=tuple(map(_finding, violations)),
+        findings=violations,
     )
-
-
-def _finding(violation: Violation) -> Finding:
-    return Finding(violation.file, violation.line, violation.message, violation.hint)
 
 
 def _defaults(settings: Settings) -> Defaults:

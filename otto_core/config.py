@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from otto_core.errors import Finding, UsageError
+from otto_core.errors import UsageError
 from planner.durations import parse_duration
 from planner.file import read_command
 from planner.source import Source, load
+from planner.violations import Violation
 
 FILE_NAME = "otto.yaml"
 
@@ -105,7 +106,7 @@ def read_settings(content: bytes | None, *, file: str, environ: Mapping[str, str
             "the configuration is not valid",
             hint="docs/reference/configuration.md lists every key",
             findings=tuple(
-                Finding(
+                Violation(
                     file,
                     source.line(tuple(fault["loc"])) if source else None,
                     _in_words(fault["loc"], fault["msg"]),
@@ -124,8 +125,8 @@ def _load(content: bytes | None, file: str) -> Source | None:
         return source
     raise UsageError(
         f"{file} cannot be read",
-        hint="see docs/reference/configuration.md",
-        findings=tuple(Finding(v.file, v.line, v.message, v.hint) for v in source),
+        hint="it holds keys and values, such as `concurrency: 4`, or nothing",
+        findings=tuple(Violation(v.file, v.line, v.message) for v in source),
     )
 
 

@@ -3,9 +3,10 @@
 One type, one exit code, always a hint (the next thing to type or change).
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
+
+from planner.violations import Violation
 
 
 class ExitCode(IntEnum):
@@ -26,23 +27,13 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault in a file that a person wrote; `line` counts from 1."""
-
-    file: str
-    line: int | None
-    message: str
-    hint: str = ""
-
-
 class OttoError(Exception):
     """Base of every failure that ends a command. `kind` is stable and appears in JSON."""
 
     kind: ClassVar[str]
     exit_code: ClassVar[ExitCode]
 
-    def __init__(self, message: str, *, hint: str, findings: tuple[Finding, ...] = ()) -> None:
+    def __init__(self, message: str, *, hint: str, findings: tuple[Violation, ...] = ()) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint

@@ -133,6 +133,19 @@ class GitRepository:
                 f"the repository cannot be read: {error}", hint="run `git status` there"
             ) from error
 
+    def require_writable(self) -> None:
+        """Make sure that objects and refs can be written.
+
+        Raises:
+            RepositoryUnusable: they cannot.
+
+        """
+        for place in (self.objects_dir, self.common_dir / "refs"):
+            if not os.access(place, os.W_OK):
+                raise RepositoryUnusable(
+                    f"{place} cannot be written", hint="check its permissions and its disk"
+                )
+
     def reopen(self) -> "GitRepository":
         """Open the same repository again, for another thread."""
         return GitRepository(pygit2.Repository(str(self.git_dir), RepositoryOpenFlag.NO_SEARCH))

@@ -12,9 +12,10 @@ from typing import Final
 from otto_core.cli import output
 from otto_core.cli.output import Styled
 from otto_core.cli.version import version_of
-from otto_core.errors import ExitCode, Finding, OttoError, RepositoryUnusable
+from otto_core.errors import ExitCode, OttoError, RepositoryUnusable
 from otto_core.git import GitRepository, git_version
 from otto_core.report import error_document
+from planner.violations import Violation
 
 _PARTS: Final = ("otto-core", "click", "pydantic", "pygit2", "rich")
 
@@ -47,7 +48,7 @@ def bug(error: Exception, argv: Sequence[str]) -> Bug:
     return Bug(f"a bug in Otto: {what}", hint=hint)
 
 
-def _place(finding: Finding) -> str:
+def _place(finding: Violation) -> str:
     return finding.file if finding.line is None else f"{finding.file}:{finding.line}"
 
 

@@ -4,10 +4,11 @@ from pathlib import Path
 import pytest
 
 from otto_core import events as ev
-from otto_core.errors import Finding, PlanRejected
+from otto_core.errors import PlanRejected
 from otto_core.model import Outcome, ReasonKind, Telemetry
 from otto_core.report import document, error_document, format_elapsed, next_steps, summary, waits_for
 from otto_core.state import Run
+from planner.violations import Violation
 from tests.builders import RunBuilder, make_repo, reason, shop_run, task
 
 
@@ -233,8 +234,8 @@ def test_an_error_is_told_with_all_its_findings() -> None:
         "the plan has 2 faults",
         hint="otto plan",
         findings=(
-            Finding("plan.yaml", 3, "unknown key", "did you mean owns?"),
-            Finding("plan.yaml", None, "empty"),
+            Violation("plan.yaml", 3, "unknown key", "did you mean owns?"),
+            Violation("plan.yaml", None, "empty"),
         ),
     )
     assert error_document(error) == {

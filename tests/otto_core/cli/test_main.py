@@ -16,13 +16,13 @@ from click.testing import CliRunner, Result
 from otto_core.cli.main import VERBS, main
 from otto_core.errors import (
     ExitCode,
-    Finding,
     IllegalTransition,
     PlanRejected,
     RepositoryUnusable,
     Stale,
     UsageError,
 )
+from planner.violations import Violation
 from tests.builders import make_repo
 from tests.otto_core.cli.conftest import Otto
 
@@ -109,8 +109,8 @@ def test_a_verb_s_own_exit_code_is_the_program_s(ending: Ending, code: int) -> N
 
 def test_every_finding_is_told_with_its_file_and_line(ending: Ending) -> None:
     findings = (
-        Finding("plan.yaml", 3, "unknown key `own`", "did you mean `owns`?"),
-        Finding("plan.yaml", None, "x"),
+        Violation("plan.yaml", 3, "unknown key `own`", "did you mean `owns`?"),
+        Violation("plan.yaml", None, "x"),
     )
     ending(PlanRejected("2 faults", hint="mend them", findings=findings))
     result = run("end", "--json")
