@@ -339,6 +339,8 @@ class MergeRepository:
             git_dir=self._git_dir,
             env={"GIT_OBJECT_DIRECTORY": str(self._objects_dir), "GIT_ATTR_NOSYSTEM": "1"},
         )
+        if done.code < 0:  # ort has failed assertions on tangled renames; what it cannot merge is a conflict
+            return MergeTreeAnswer(clean=False, tree=None, paths=())
         head, *paths = done.out.split(b"\0")
         if done.code not in (0, 1) or not re.fullmatch(rb"[0-9a-f]{40,64}", head):
             said = done.err.decode("utf-8", "replace").strip()

@@ -83,11 +83,17 @@ class GitMergeTree:
         return git_merge(self.box, ours, theirs)
 
 
+class GitCrashed(Exception):
+    """The git program itself failed an assertion of its own: there is nothing to compare with."""
+
+
 def git_merge(box: Box, ours: Oid, theirs: Oid) -> MergeTreeAnswer:
     """Merge by `git merge-tree`. It exits 1 for an unknown id too: only an object id is an answer."""
     args = ("--write-tree", "-z", "--name-only", "--no-messages", str(ours), str(theirs))
     done = box.run("merge-tree", *args)
     tree, *paths = done.stdout.removesuffix(b"\0").split(b"\0")
+    if done.returncode < 0:
+        raise GitCrashed(done.stderr.decode())
     assert done.returncode in (0, 1), done.stderr.decode()
     assert len(tree) == 40, done.stderr.decode()
     clean = done.returncode == 0

@@ -67,6 +67,29 @@ def test_merging_writes_only_objects_and_ottos_own_directory(repo: Path) -> None
     assert fingerprint(repo, less=own) == before
 
 
+CRASHING_GIT = """#!/bin/sh
+for word in "$@"; do if [ "$word" = merge-tree ]; then kill -ABRT $$; fi; done
+exec {git} "$@"
+"""
+
+
+def wrap_git(place: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a script in the place of git, with `{git}` for the real one."""
+    real = next(p for d in os.get_exec_path() if (p := Path(d) / "git").exists())
+    (place / "bin").mkdir()
+    (place / "bin/git").write_text(script.format(git=real))
+    (place / "bin/git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{place / 'bin'}{os.pathsep}{os.environ['PATH']}")
+
+
+def test_a_merge_on_which_git_itself_crashes_is_a_conflict(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = side(repo, a_txt="0\n1\n2\n3\n"), side(repo, a_txt="1\n2\n3\n4\n")
+    wrap_git(tmp_path, CRASHING_GIT, monkeypatch)
+    assert merging(repo).merge_tree(ours, theirs) == MergeTreeAnswer(clean=False, tree=None, paths=())
+
+
 OLD_GIT = """#!/bin/sh
 if [ "$1" = --version ]; then echo "git version 2.37.7"; else exec {git} "$@"; fi
 """
@@ -75,11 +98,7 @@ if [ "$1" = --version ]; then echo "git version 2.37.7"; else exec {git} "$@"; f
 def test_with_a_git_older_than_2_38_ort_is_off_and_says_so(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = next(p for d in os.get_exec_path() if (p := Path(d) / "git").exists())
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/git").write_text(OLD_GIT.format(git=real))
-    (tmp_path / "bin/git").chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    wrap_git(tmp_path, OLD_GIT, monkeypatch)
     assert edge.git_version() == (2, 37, 7)
     answer = merging(repo).merge_tree(side(repo, a_txt="x\n"), side(repo, a_txt="y\n"))
     assert isinstance(answer, Unavailable)
