@@ -21,7 +21,9 @@ SETTINGS: Final[Mapping[str, str]] = {
     "verify.final": "has to pass once, on the last tree",
     "verify.baseline": "also ask the base about a run-wide check that fails: no task is blamed for it",
     "verify.timeout": "the limit of one check, a task's own included",
-    "worktrees.root": "an absolute path outside the repository where attempts and checks work; null is the user's cache",
+    "worktrees.root": (
+        "an absolute path outside the repository where attempts and checks work; null is the user's cache"
+    ),
     "env_pass": "variables that attempts and checks see beyond `PATH`, `HOME`, `LANG`, `LC_*` and `TZ`",
     "budget.wall": "how long a run may take before it is paused; null is no limit",
     "branch_prefix": "results are branches below this, each named for its intent",
