@@ -12,7 +12,7 @@ from pathlib import Path
 
 from merge.attributes import flatten
 from merge.gate import admit
-from merge.objects import Oid
+from merge.objects import GitError, Oid
 from merge.paths import show
 from merge.strategies import Merged, merge
 from otto_core import events as ev
@@ -25,7 +25,7 @@ from otto_core.gate import AttemptStep, ExecutionGate, Place
 from otto_core.git import GitRepository, MergeRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.model import Telemetry
-from otto_core.places import write_new
+from otto_core.places import remove, write_new
 from otto_core.process import Ending, Exited, Stopped, Survived
 from otto_core.refs import pin, task_ref
 from otto_core.scheduler import retry_or_hold
@@ -66,6 +66,7 @@ def _furnish(session: Session, slot: Slot, pinned: Run, name: str) -> None:
     previous = _previous(pinned.tasks[name])
     if previous is None or pinned.spec(name).retry_from == "tip":
         return
+    remove(slot.own / "merge")
     merging = MergeRepository(slot.own / "merge", repository)
     merging.use_attributes(flatten(repository.repo, repository.tree_of(base)))
     start = repository.parents_of(previous)[0]
@@ -146,7 +147,7 @@ def _end(
     if reason is None:
         try:
             return _judge(session, slot, started, task, ending, telemetry)
-        except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable) as error:
+        except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError) as error:
             reason = beyond_capture(started, error)
     place = set_aside(slot, _kept(session, started))
     if place is not None:

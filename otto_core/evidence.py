@@ -7,8 +7,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from merge.objects import Oid
+from merge.objects import SYMLINK, Oid
 from otto_core.git import GitRepository, adopt_commits
+from otto_core.scan import scan
 from otto_core.slots import Slot
 
 _MAX_BYTES = 65_536
@@ -33,6 +34,8 @@ def adopt_history(repository: GitRepository, slot: Slot, base: Oid) -> History:
     head = _read_head(git_dir)
     if head is None or head == base:
         return History(None, ())
+    if not _plain_objects(git_dir / "objects", repository):
+        return History(None, ())
     subjects = adopt_commits(repository, slot.git_dir, git_dir / "objects", head)
     return History(None, ()) if subjects is None else History(head, subjects)
 
@@ -45,6 +48,18 @@ def summary_of(slot: Slot) -> tuple[str, ...]:
         return ()
     summary = written.get("summary") if isinstance(written, dict) else None
     return tuple(summary[:_MAX_SUMMARY].splitlines()) if isinstance(summary, str) else ()
+
+
+def _plain_objects(objects: Path, repository: GitRepository) -> bool:
+    """Tell whether an object store holds only files and directories, and borrows only the user's objects.
+
+    Opening a FIFO would wait for ever, and a chain of foreign stores may lead anywhere.
+    """
+    alternates = objects / "info" / "alternates"
+    if (_read(alternates) or "").strip() != str(repository.objects_dir):
+        return False
+    found = scan(os.fsencode(objects), lambda _path, _directory: False)
+    return not found.odd and all(stamp.mode != SYMLINK for stamp in found.files.values())
 
 
 def _read_head(git_dir: Path) -> Oid | None:

@@ -6,6 +6,7 @@ the audit; the candidate; the checks on its exact tree. *Mutate* is one compare-
 that ref is the commit point. *Next* journals what Git already knows, and publishes.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -16,7 +17,7 @@ from merge.gate import Refused, admit
 from merge.objects import Oid
 from merge.paths import show
 from merge.strategies import Conflicted, merge
-from merge.swap import Lost, Swapped, delete, swap
+from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, delete, swap
 from merge.trees import Entry
 from otto_core import events as ev
 from otto_core.admission import refusal, registries_of, scope_of, told
@@ -140,6 +141,7 @@ class Lander:
         if self._repository is None or self._merging is None:
             self._repository = self.session.repository.reopen()
             place = self._repository.store / "merge" / f"{self.session.run.id}.git"
+            remove(place)
             self._merging = MergeRepository(place, self._repository)
         return self._repository, self._merging
 
@@ -213,7 +215,11 @@ class Lander:
         if not session.append(started):
             return
         tip_ref = run_ref(session.run.id, "tip")
-        match swap(session.repository.repo, tip_ref, candidate.expected_tip, candidate.commit):
+        try:
+            outcome = swap(session.repository.repo, tip_ref, candidate.expected_tip, candidate.commit)
+        except (SwapBusy, SwapRefused) as error:
+            raise RepositoryUnusable(str(error), hint=f"see `git for-each-ref {tip_ref}`") from error
+        match outcome:
             case Swapped():
                 session.append(
                     ev.LandingApplied(
@@ -224,7 +230,13 @@ class Lander:
                     )
                 )
                 session.append(publish(session.repository, session.run, candidate.commit))
-                delete(session.repository.repo, _candidate_ref(session.run.id, produced), candidate.commit)
+                with suppress(SwapBusy, SwapRefused):  # landed and reachable: the pin has no use any more
+                    delete(
+                        session.repository.repo,
+                        _candidate_ref(session.run.id, produced),
+                        candidate.commit,
+                        wait=0,
+                    )
             case Lost(actual):
                 session.append(ev.LandingLost(task=name, attempt=produced.attempt))
                 raise RepositoryUnusable(

@@ -7,7 +7,6 @@ Otto did not make, and nothing trusts that a name still is what it was.
 import os
 import shutil
 import stat
-from collections.abc import Callable
 from pathlib import Path
 
 
@@ -18,10 +17,14 @@ def remove(path: Path) -> None:
         OSError, RecursionError: it cannot be removed.
 
     """
-    if _is_directory(path):
-        shutil.rmtree(path, onerror=_mend)
-    else:
+    if not _is_directory(path):
         path.unlink(missing_ok=True)
+        return
+    try:
+        shutil.rmtree(path)
+    except PermissionError:
+        _open_up(path)
+        shutil.rmtree(path)
 
 
 def ensure_directory(path: Path) -> None:
@@ -70,10 +73,10 @@ def _is_directory(path: Path) -> bool:
         return False
 
 
-def _mend(again: Callable[..., object], path: str, _error: object) -> None:
-    """Remove what a task made unremovable by taking permissions away."""
-    parent = Path(path).parent
-    parent.chmod(parent.stat().st_mode | stat.S_IRWXU)
-    if _is_directory(Path(path)):
-        Path(path).chmod(stat.S_IRWXU)
-    again(path)
+def _open_up(path: Path) -> None:
+    """Give back the permissions that a task took from its own directories, from the top down."""
+    path.chmod(stat.S_IRWXU)
+    for place, directories, _ in os.walk(path):
+        for name in directories:
+            if _is_directory(below := Path(place) / name):
+                below.chmod(stat.S_IRWXU)

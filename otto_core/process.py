@@ -97,6 +97,7 @@ Ending = Exited | TimedOut | Stopped | NotStarted | Survived
 async def execute(command: Command, stop: asyncio.Event) -> Ending:
     """Run a command to its end, its time limit, or until `stop` is set; leave no process of it behind."""
     started = time.monotonic()
+    place = command.cwd.resolve()  # now: the command may put something else there
     env = {**command.env, MARKER: command.marker}
     try:
         with command.log.open("ab") as log:
@@ -114,7 +115,7 @@ async def execute(command: Command, stop: asyncio.Event) -> Ending:
         return NotStarted(f"cannot execute {command.argv[0]!r}: {why}")
     feeding = asyncio.create_task(_feed(child, command.stdin))
     why = await _first_end(child, command.timeout_s, stop)
-    tree = _Tree(child.pid, command.marker, command.cwd.resolve())
+    tree = _Tree(child.pid, command.marker, place)
     survivors = await _end_tree(child, tree, command.grace_s)
     feeding.cancel()
     with suppress(asyncio.CancelledError):
@@ -183,6 +184,8 @@ class _Tree:
         with suppress(psutil.Error, OSError):
             if _group_of(process) == self.group:
                 return process.status() != psutil.STATUS_ZOMBIE
+            if process.environ().get(MARKER, self.marker) != self.marker:
+                return False  # another execution's, wherever it works
             inside = Path(process.cwd()).is_relative_to(self.place)
             return inside and process.status() != psutil.STATUS_ZOMBIE
         return False

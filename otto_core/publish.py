@@ -42,6 +42,8 @@ def publish(repository: GitRepository, run: Run, commit: Oid) -> ev.BranchPublis
     Gives what to journal.
     """
     branch, expected = run.branch, Oid(hex=run.published.commit) if run.published else None
+    if repository.ref(f"refs/heads/{branch}") == commit:  # a crash came between the swap and its journalling
+        return ev.BranchPublished(branch=branch, commit=str(commit))
     place = repository.checked_out().get(f"refs/heads/{branch}")
     if place is not None:
         return ev.BranchWithheld(branch=branch, why=f"it is checked out in {show(os.fsencode(place))}")

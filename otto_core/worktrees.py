@@ -55,7 +55,7 @@ def overlay(slot: Slot, tree: Oid) -> bool:
     """
     index = slot.own / "overlay.index"
     places.remove(index.with_name("overlay.index.lock"))
-    shutil.copy2(slot.git_dir / "index", index)
+    places.write_new(index, (slot.git_dir / "index").read_bytes())
     try:
         return _read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)}).code == 0
     finally:
@@ -67,8 +67,11 @@ def set_aside(slot: Slot, place: Path) -> Path | None:
 
     The slot is filled anew when it is borrowed next.
     """
-    places.ensure_directory(place.parent)
     places.remove(slot.git_dir / "index")
+    try:
+        places.ensure_directory(place.parent)
+    except OSError:  # a task took the name: its worktree goes where only its own slot is concerned
+        place = slot.own / "unclean"
     names = chain([place], (place.with_name(f"{place.name}-{n}") for n in count(2)))
     free = next(name for name in names if not os.path.lexists(name))
     try:
@@ -79,7 +82,10 @@ def set_aside(slot: Slot, place: Path) -> Path | None:
 
 
 def renew(slot: Slot, repository: GitRepository) -> None:
-    """Clear Otto's git directory of a slot of all but its index, and write the rest anew."""
+    """Clear Otto's places of a slot of all but its index, and write the rest anew."""
+    for entry in slot.own.iterdir():
+        if entry != slot.git_dir:
+            _discard(entry)
     places.ensure_directory(slot.git_dir)
     for entry in slot.git_dir.iterdir():
         if entry.name != "index" or not entry.is_file() or entry.is_symlink():
@@ -134,7 +140,7 @@ def _vacate(slot: Slot) -> None:
     """
     note = slot.own / "marker"
     if note.is_file() and not note.is_symlink():
-        left = end_marked(note.read_text(encoding="utf-8"))
+        left = end_marked(note.read_text(encoding="utf-8", errors="replace"))
         if left:
             raise RepositoryUnusable(
                 f"processes of an earlier attempt still use {slot.path} and cannot be ended",

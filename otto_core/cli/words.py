@@ -120,7 +120,7 @@ def _judged(event: ev.Checked, run: Run) -> str:
 
 def _of_final(regressed: tuple[str, ...]) -> str:
     if regressed:
-        return f"the result fails what the base passes: {'; '.join(regressed)}"
+        return f"the result ends otherwise than the base in: {'; '.join(regressed)}"
     return "the result passes every final check that the base passes"
 
 

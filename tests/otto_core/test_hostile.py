@@ -42,6 +42,25 @@ POISON = {
     "prompt file is a directory": 'rm "$OTTO_PROMPT_FILE"; mkdir "$OTTO_PROMPT_FILE"; echo x > mine.txt',
     "prompt file is a link": 'ln -sf {repo}/README.md "$OTTO_PROMPT_FILE"; echo x > mine.txt',
     "temporary directory is a link": 'rm -rf "$TMPDIR"; ln -s {repo} "$TMPDIR"; echo x > mine.txt',
+    "worktree replaced by a link to itself": 'cd /; W="$OTTO_WORKTREE"; rm -rf "$W"; ln -s "$W" "$W"',
+    "worktree replaced by a link to the root": 'cd /; rm -rf "$OTTO_WORKTREE"; ln -s / "$OTTO_WORKTREE"',
+    "a FIFO among its objects": (
+        "mkdir -p .git/objects/12; mkfifo .git/objects/12/34567890123456789012345678901234567890;"
+        " echo 1234567890123456789012345678901234567890 > .git/HEAD; echo x > mine.txt"
+    ),
+    "a FIFO for its alternates": (
+        "rm .git/objects/info/alternates; mkfifo .git/objects/info/alternates; echo x > mine.txt;"
+        " echo 1234567890123456789012345678901234567890 > .git/HEAD"
+    ),
+    "a marker that is not text": (
+        'for o in ../.otto/slot-*/; do rm -f $o/marker; printf "\\377" > $o/marker; done; echo x > mine.txt'
+    ),
+    "a file where worktrees are set aside": "touch ../kept; mkfifo mine.txt",
+    "links among Otto's own files": (
+        "for o in ../.otto/slot-*/; do ln -sf {repo}/.git $o/merge;"
+        " ln -sf {repo}/README.md $o/overlay.index; done;"
+        " test $OTTO_ATTEMPT = 2; echo x > mine.txt"
+    ),
     "directories too deep": "for n in $(seq 1200); do mkdir d && cd d || break; done; echo x > f",
     "a directory nobody may read": "mkdir x; echo x > x/y; chmod 000 x; echo x > mine.txt",
 }
@@ -52,7 +71,11 @@ def test_r_x5_i8_nothing_that_a_task_does_to_its_places_reaches_the_user_or_a_la
     repo: Path, name: str
 ) -> None:
     before = fingerprint(repo, less=OWN)
-    bad = run_plan(repo, feature("mine", POISON[name].format(repo=repo), max_attempts=1), writes("beside"))
+    bad = run_plan(
+        repo,
+        feature("mine", POISON[name].format(repo=repo), max_attempts=2, retry_from="attempt"),
+        writes("beside"),
+    )
     assert bad.tasks["beside"].status is TaskStatus.LANDED
     assert fingerprint(repo, less=OWN) == before
     assert run_plan(repo, writes("one"), writes("two")).outcome is Outcome.LANDED

@@ -68,7 +68,7 @@ def verdict(result: str, code: int | None, *, scope: str = "each") -> Verdict:
         ),
         pytest.param(
             ev.FinalChecked(tip="b" * 40, regressed=("make journey",), known=()),
-            "run  the result fails what the base passes: make journey",
+            "run  the result ends otherwise than the base in: make journey",
             id="regression",
         ),
         pytest.param(
