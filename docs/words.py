@@ -17,6 +17,7 @@ SETTINGS: Final[Mapping[str, str]] = {
     "defaults.max_attempts": "how often a task is tried, each time with feedback on the last attempt",
     "defaults.max_file_mb": "a larger file in a result is refused by name",
     "defaults.grace": "what processes get to end by themselves, between TERM and KILL",
+    "defaults.max_processes": "an attempt or check with more processes at once is ended",
     "verify.each": "has to pass before every landing, on the exact tree that lands",
     "verify.final": "has to pass once, on the last tree",
     "verify.baseline": "also ask the base about a run-wide check that fails: no task is blamed for it",
@@ -24,7 +25,12 @@ SETTINGS: Final[Mapping[str, str]] = {
     "worktrees.root": (
         "an absolute path outside the repository where attempts and checks work; null is the user's cache"
     ),
+    "sandbox": (
+        "how commands are kept apart: `bwrap` in a namespace of their own, `subreaper` by a sweep for what"
+        " they leave; `auto` takes the first that works"
+    ),
     "env_pass": "variables that attempts and checks see beyond `PATH`, `HOME`, `LANG`, `LC_*` and `TZ`",
+    "home_pass": "paths below your home directory that attempts and checks may read in a sandbox",
     "budget.wall": "how long a run may take before it is paused; null is no limit",
     "branch_prefix": "results are branches below this, each named for its intent",
 }

@@ -20,13 +20,13 @@ from otto_core.admission import registries_of, scope_of
 from otto_core.agents import AGENTS
 from otto_core.errors import RepositoryUnusable
 from otto_core.evidence import adopt_history, summary_of
+from otto_core.execution import Ending, Exited, Stopped, Survived
 from otto_core.feedback import after_failure
 from otto_core.gate import AttemptStep, ExecutionGate, Place
 from otto_core.git import GitRepository, MergeRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.model import Telemetry
 from otto_core.places import remove, write_new
-from otto_core.process import Ending, Exited, Stopped, Survived
 from otto_core.refs import pin, task_ref
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
@@ -130,6 +130,8 @@ def _place(session: Session, slot: Slot, started: ev.AttemptStarted) -> Place:
         ),
         log=session.logs / started.log,
         marker=f"{session.run.id}/{started.task}/{started.attempt}",
+        cage=session.cage(slot),
+        secrets=session.secrets(),
     )
 
 

@@ -11,6 +11,7 @@ from otto_core.git import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
+from otto_core.sandbox import choose, view_of
 from otto_core.session import Observer, Session
 from otto_core.slots import worktree_root
 from otto_core.state import Run
@@ -39,7 +40,10 @@ def build(
             warn(problem)
         run_id = new_run_id(datetime.now(UTC), journal.run_ids())
         stack.enter_context(hold(repository.store, run_id))
-        settings = run_settings(composed.settings, composed.plan, keep_worktrees=keep_worktrees)
+        sandbox, bwrap = choose(composed.settings.sandbox)
+        settings = run_settings(
+            composed.settings, composed.plan, sandbox=sandbox, keep_worktrees=keep_worktrees
+        )
         run = create_run(
             repository,
             journal,
@@ -51,6 +55,8 @@ def build(
         )
         worktrees = worktree_root(repository, composed.settings.worktrees.root)
         session = Session(run, journal, repository, composed.settings, worktrees)
+        if bwrap:
+            session.view = view_of(bwrap, repository, composed.settings, worktrees)
         if observe is not None:
             session.observe = observe
         return asyncio.run(Driver(session).drive())

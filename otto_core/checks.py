@@ -8,9 +8,10 @@ from functools import partial
 from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.environment import digest
+from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut
 from otto_core.gate import CheckStep, ExecutionGate, Place
+from otto_core.judgement import too_many
 from otto_core.model import Verdict
-from otto_core.process import Ending, Exited, NotStarted, Stopped, Survived, TimedOut
 from otto_core.session import Session
 from otto_core.slots import Slot, borrow
 from otto_core.state import StoredPlan
@@ -115,6 +116,8 @@ class Checker:
             ),
             log=logs / f"{name}.log",
             marker=f"{self.session.run.id}/{name}",
+            cage=self.session.cage(slot),
+            secrets=self.session.secrets(),
         )
 
 
@@ -134,6 +137,10 @@ def _verdict(session: Session, check: Check, tree: str, place: Place, ending: En
             )
         case TimedOut(duration_s=duration_s):
             return verdict(result="timeout", exit_code=None, duration_s=round(duration_s, 3))
+        case Overgrown(limit=limit, duration_s=duration_s):
+            with place.log.open("a", encoding="utf-8") as log:
+                log.write(f"{too_many(limit)}\n")
+            return verdict(result="failed", exit_code=None, duration_s=round(duration_s, 3))
         case Survived(duration_s=duration_s):
             return verdict(result="failed", exit_code=None, duration_s=round(duration_s, 3))
         case NotStarted(message=message):

@@ -11,6 +11,7 @@ from otto_core import events as ev
 from otto_core.config import FILE_NAME, Settings, read_settings
 from otto_core.errors import PlanRejected, UsageError
 from otto_core.git import GitRepository
+from otto_core.model import SandboxMode
 from otto_core.snapshot import require_filters
 from planner.compile import Compiled, Defaults, Rejected, compile_plan
 from planner.model import Plan
@@ -66,7 +67,9 @@ def settings_at(repository: GitRepository, commit: Oid) -> Settings:
     return read_settings(content, file=FILE_NAME)
 
 
-def run_settings(settings: Settings, plan: Plan, *, keep_worktrees: bool) -> ev.RunSettings:
+def run_settings(
+    settings: Settings, plan: Plan, *, sandbox: SandboxMode, keep_worktrees: bool
+) -> ev.RunSettings:
     """Fix what a run runs with."""
     return ev.RunSettings(
         concurrency=settings.concurrency,
@@ -75,7 +78,8 @@ def run_settings(settings: Settings, plan: Plan, *, keep_worktrees: bool) -> ev.
         max_file_bytes=int(settings.defaults.max_file_mb * 1_000_000),
         verify_timeout_s=plan.verify.timeout_s,
         locks="unlocked",
-        sandbox="subreaper",
+        sandbox=sandbox,
+        max_processes=settings.defaults.max_processes,
         keep_worktrees=keep_worktrees,
     )
 

@@ -25,6 +25,13 @@ def _checked_command(value: str | tuple[str, ...]) -> str | tuple[str, ...]:
     return value
 
 
+def _relative(value: str) -> str:
+    if not value or value.startswith("/") or ".." in value.split("/"):
+        raise ValueError(f"a path below the home directory, such as `.cargo`, not {value!r}")
+    return value
+
+
+RelativePath = Annotated[str, AfterValidator(_relative)]
 Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 CommandLine = Annotated[str | tuple[str, ...], AfterValidator(_checked_command)]
 
@@ -40,6 +47,7 @@ class Defaults(_Section):
     max_attempts: int = Field(default=3, ge=1, le=100)
     max_file_mb: float = Field(default=100, gt=0)
     grace: Seconds = 5.0
+    max_processes: int = Field(default=1000, ge=1)
 
 
 class Verify(_Section):
@@ -71,7 +79,9 @@ class Settings(_Section):
     defaults: Defaults = Defaults()
     verify: Verify = Verify()
     worktrees: Worktrees = Worktrees()
+    sandbox: Literal["auto", "bwrap", "subreaper"] = "auto"
     env_pass: tuple[str, ...] = ()
+    home_pass: tuple[RelativePath, ...] = ()
     budget: Budget = Budget()
     branch_prefix: str = Field(
         default="otto", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*$"
@@ -83,6 +93,7 @@ _FROM_ENVIRONMENT = {
     "OTTO_BRANCH_PREFIX": ("branch_prefix",),
     "OTTO_BUDGET_WALL": ("budget", "wall"),
     "OTTO_CONCURRENCY": ("concurrency",),
+    "OTTO_SANDBOX": ("sandbox",),
     "OTTO_WORKTREES_ROOT": ("worktrees", "root"),
 }
 

@@ -25,7 +25,6 @@ from otto_core.git import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.landing import Lander
 from otto_core.model import Outcome
-from otto_core.process import become_subreaper
 from otto_core.publish import free_branch
 from otto_core.refs import pin, run_ref
 from otto_core.runlock import driver_name
@@ -106,7 +105,6 @@ class Driver:
 
     async def drive(self) -> Run:
         """Run until the run is over or paused; gives its last state."""
-        become_subreaper()
         with _signals(self._interrupt):
             try:
                 while self._session.run.outcome is Outcome.RUNNING:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from otto_core.model import BothChanged, GitPath, Outcome, Reason, Record, Telemetry, Verdict
+from otto_core.model import BothChanged, GitPath, Outcome, Reason, Record, SandboxMode, Telemetry, Verdict
 from planner.model import Plan
 
 Then = Literal["retry", "hold"]
@@ -29,7 +29,8 @@ class RunSettings(Record):
     max_file_bytes: int
     verify_timeout_s: float
     locks: Literal["unlocked"]
-    sandbox: Literal["subreaper"]
+    sandbox: SandboxMode
+    max_processes: int = 1000
     keep_worktrees: bool = False
 
 

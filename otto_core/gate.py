@@ -7,12 +7,12 @@ stored (invariant I1).
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from otto_core.agents import AGENTS
-from otto_core.process import Command, Ending, execute
+from otto_core.execution import Command, Ending, execute
 from otto_core.state import Run, StoredPlan
 from planner.canonical import plan_id
 from planner.model import Command as CheckCommand
@@ -48,13 +48,16 @@ Step = AttemptStep | CheckStep
 class Place:
     """Where a step executes.
 
-    The worktree, the environment, the log of its output, the marker of its processes.
+    The worktree, the environment, the log of its output, the marker of its processes; the command line of
+    the sandbox, and what must not reach the log.
     """
 
     cwd: Path
     env: Mapping[str, str]
     log: Path
     marker: str
+    cage: tuple[str, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
 
 
 def check_of(stored: StoredPlan, step: CheckStep) -> CheckCommand:
@@ -107,6 +110,9 @@ class ExecutionGate:
             grace_s=settings.grace_s,
             marker=place.marker,
             stdin=stdin,
+            cage=place.cage,
+            max_processes=settings.max_processes,
+            secrets=place.secrets,
         )
         return await execute(command, self._stop)
 

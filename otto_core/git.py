@@ -245,6 +245,12 @@ class GitRepository:
                 found[content.removeprefix("ref: ")] = _checkout_of(place)
         return found
 
+    def checkouts(self) -> tuple[Path, ...]:
+        """List the directories of the user's worktrees: the main one, and linked ones that exist."""
+        linked = (_checkout_of(place) for place in (self.common_dir / "worktrees").glob("*"))
+        main = [] if self.repo.is_bare else [_checkout_of(self.common_dir)]
+        return tuple(place for place in (*main, *linked) if place.is_dir())
+
     def author(self) -> Signature:
         """Give the user's identity, with the time of now; a neutral one where none is configured."""
         try:

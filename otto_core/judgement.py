@@ -11,15 +11,20 @@ from merge.paths import show
 from otto_core import events as ev
 from otto_core.admission import refusal, told
 from otto_core.errors import RepositoryUnusable
+from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut
 from otto_core.feedback import tail
 from otto_core.model import Reason, ReasonKind
-from otto_core.process import Ending, Exited, NotStarted, Stopped, Survived, TimedOut
 from otto_core.snapshot import Captured
 from planner.durations import format_duration
 from planner.model import Task
 
 NOT_EXECUTABLE = (126, 127)
 """Exit codes by which a POSIX shell says that a command could not be executed (XCU 2.8.2)."""
+
+
+def too_many(limit: int) -> str:
+    """Name the limit that fired on a command that forks without end."""
+    return f"`defaults.max_processes` of {limit} fired: the command had more processes at once"
 
 
 def is_hopeless(ending: Ending) -> bool:
@@ -103,6 +108,13 @@ def _bad_ending(logs: Path, started: ev.AttemptStarted, task: Task, ending: Endi
                 kind=ReasonKind.AGENT_TIMEOUT,
                 message=f"the task's `timeout` of {format_duration(task.timeout_s)} fired",
                 hint=f"raise `timeout` of {task.id!r} in the plan, or see `otto logs {task.id}`",
+                evidence=started.log,
+            )
+        case Overgrown(limit=limit):
+            return Reason(
+                kind=ReasonKind.AGENT_FAILED,
+                message=too_many(limit),
+                hint=f"raise `defaults.max_processes`, or see `otto logs {task.id}`",
                 evidence=started.log,
             )
         case NotStarted(message=message):

@@ -29,6 +29,10 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+SandboxMode = Literal["bwrap", "subreaper"]
+"""How processes are kept apart and ended: in a namespace of bubblewrap's, or by a sweep for them."""
+
+
 class TaskStatus(StrEnum):
     """Where a task stands. The legal moves are in `otto_core.state`."""
 

@@ -4,6 +4,7 @@ The state, the journal, the repository, the stop signal.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +17,8 @@ from otto_core.config import Settings
 from otto_core.environment import allowed
 from otto_core.git import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
+from otto_core.sandbox import View
+from otto_core.slots import Slot
 from otto_core.state import Run
 
 T = TypeVar("T")
@@ -32,6 +35,8 @@ class Session:
     repository: GitRepository
     settings: Settings
     worktrees: Path
+    view: View | None = None
+    """What commands see of the machine; None where nothing is out of their reach."""
     observe: Observer = lambda _event, _run: None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     blocking: ThreadPoolExecutor = field(
@@ -65,6 +70,17 @@ class Session:
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do blocking Git or file work off the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self.blocking, work)
+
+    def cage(self, slot: Slot) -> tuple[str, ...]:
+        """Give the command line that a step in this slot is put behind; nothing where none is used."""
+        if self.view is None:
+            return ()
+        slot.home.mkdir(exist_ok=True)
+        return self.view.cage(work=slot.path, writable=(slot.io,), home=slot.home)
+
+    def secrets(self) -> dict[str, str]:
+        """Name the values that must not reach a log: those of `env_pass`."""
+        return {name: os.environ[name] for name in self.settings.env_pass if name in os.environ}
 
     def environment(self, **extra: str) -> dict[str, str]:
         """Give the environment of a step: the allow-list and what Otto adds."""

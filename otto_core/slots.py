@@ -54,6 +54,11 @@ class Slot:
         return self.io / "tmp"
 
     @property
+    def home(self) -> Path:
+        """What stands in for the user's home where that is out of reach."""
+        return self.io / "home"
+
+    @property
     def prompt_file(self) -> Path:
         """Where the attempt finds its prompt."""
         return self.io / "prompt.md"

@@ -34,6 +34,7 @@ def isolate(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     for name in ("CONFIG", "CACHE", "DATA", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(home / f".{name.lower()}"))
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("OTTO_SANDBOX", "subreaper")  # the same on every machine; tests of a sandbox choose
     monkeypatch.setenv("TZ", "UTC")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     monkeypatch.setenv("COLUMNS", "100")

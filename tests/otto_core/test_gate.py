@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from otto_core.execution import Exited
 from otto_core.gate import AttemptStep, CheckStep, ExecutionGate, Place, Step, StepRefused
-from otto_core.process import Exited
 from otto_core.state import Run
 from planner.model import Command, Plan
 from tests.otto_core.plans import a_plan, a_task

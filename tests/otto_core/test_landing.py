@@ -40,7 +40,7 @@ def opened(repo: Path, tmp_path: Path) -> Iterator[tuple[Session, Lander]]:
     repository = GitRepository.discover(repo)
     plan = a_plan(a_task("a"), a_task("b")).model_copy(update={"base": git(repo, "rev-parse", "HEAD")})
     with Journal.open(repository.store / STORE) as journal:
-        settings = run_settings(Settings(), plan, keep_worktrees=False)
+        settings = run_settings(Settings(), plan, sandbox="subreaper", keep_worktrees=False)
         run = create_run(
             repository, journal, plan, settings, run_id="r-20261120-test", prefix="otto", slug="test"
         )

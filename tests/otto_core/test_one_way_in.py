@@ -76,20 +76,28 @@ def test_r_g1_i1_only_one_module_spawns() -> None:
     assert users_of(*SPAWNERS) == {"otto_core.process"}
 
 
+def test_r_g1_i1_only_executions_are_spawned() -> None:
+    assert users_of("otto_core.process.spawn") == {"otto_core.execution"}
+
+
 def test_r_g1_i1_only_the_gate_executes_commands_and_invokes_agents() -> None:
-    assert users_of("otto_core.process.execute") == {"otto_core.gate"}
-    assert users_of("otto_core.process.Command") == {"otto_core.gate"}
+    assert users_of("otto_core.execution.execute") == {"otto_core.gate"}
+    assert users_of("otto_core.execution.Command") == {"otto_core.gate"}
     invokers = {module_of(p) for p in SOURCES if ".invoke(" in p.read_text() and p.parent.name != "cli"}
     assert invokers == {"otto_core.gate"}
 
 
 def test_r_s4_processes_are_signalled_only_where_they_are_started_and_where_a_slot_is_reused() -> None:
-    assert users_of("otto_core.process.end_marked") == {"otto_core.worktrees"}
-    assert users_of("os.kill", "os.killpg", "signal.pthread_kill") == {"otto_core.process"}
+    assert users_of("otto_core.execution.end_marked") == {"otto_core.worktrees"}
+    assert users_of("otto_core.kernel.send") == {"otto_core.execution"}
+    assert users_of("os.kill", "os.killpg", "signal.pthread_kill", "signal.pidfd_send_signal") == {
+        "otto_core.execution",
+        "otto_core.kernel",
+    }
 
 
-def test_r_g1_only_the_git_module_runs_short_programs() -> None:
-    assert users_of("otto_core.process.capture") == {"otto_core.git"}
+def test_r_g1_only_git_and_the_probe_of_the_sandbox_are_short_programs() -> None:
+    assert users_of("otto_core.process.capture") == {"otto_core.git", "otto_core.sandbox"}
 
 
 def test_r_g1_code_is_not_looked_up_by_name_where_it_could_reach_around_the_gate() -> None:

@@ -1,0 +1,444 @@
+"""One execution: a command from its start to the proof that nothing of it is left.
+
+A command is the leader of a session of its own, with a marker in its environment. When it ends, or must end,
+its whole tree does: TERM, a grace period, KILL, and then proof. What the tree is depends on the machine:
+
+- in a *namespace* (`cage` is a bubblewrap command line) it is all that lives in it. The kernel ends the rest
+  when the namespace's first process ends, and that process's end proves it;
+- *swept*, it is the process group and those descendants of this process (which adopts orphans) that carry
+  the marker, or shed it but work in the command's directory.
+
+Nothing else is ever signalled.
+"""
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+
+from otto_core import kernel
+from otto_core.process import MARKER, Child, spawn
+from otto_core.redaction import Redactor
+
+_POLL_S = 0.02
+_PROOF_S = 10.0
+_CENSUS_S = 0.5
+"""How often the processes of an execution are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """What to execute. Times in seconds; `log` receives both output streams, less the `secrets`.
+
+    `cage` is put before `argv` where the command runs in a namespace of its own.
+    """
+
+    argv: tuple[str, ...]
+    cwd: Path
+    env: Mapping[str, str]
+    log: Path
+    timeout_s: float
+    grace_s: float
+    marker: str
+    stdin: bytes = b""
+    cage: tuple[str, ...] = ()
+    max_processes: int = 1000
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    """Values that must not reach the log, by the names that stand there instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The command ended by itself; a negative code is the signal that ended it."""
+
+    code: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The time limit fired and the process tree was ended."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Overgrown:
+    """The command had more than `limit` processes at once, and its tree was ended."""
+
+    limit: int
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The driver asked for the end before the command came to one."""
+
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """The program could not be executed at all."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Survived:
+    """Processes of the tree could not be ended: nothing may be concluded from the worktree."""
+
+    pids: tuple[int, ...]
+    duration_s: float
+
+
+Ending = Exited | TimedOut | Overgrown | Stopped | NotStarted | Survived
+
+
+async def execute(command: Command, stop: asyncio.Event) -> Ending:
+    """Run a command to its end, a limit, or until `stop` is set; leave no process of it behind."""
+    started = time.monotonic()
+    kernel.become_subreaper()
+    try:
+        async with _log_of(command) as output:
+            child, tree = await _start(command, output)
+            try:
+                why = await _first_end(child, tree, command, stop)
+                survivors = await _end(child, tree, command.grace_s)
+            except BaseException:
+                tree.signal(signal.SIGKILL)
+                child.wait()
+                raise
+    except (OSError, ValueError) as error:
+        fault = error.strerror if isinstance(error, OSError) else error
+        return NotStarted(f"cannot execute {command.argv[0]!r}: {fault}")
+    duration_s = time.monotonic() - started
+    if survivors:
+        return Survived(survivors, duration_s)
+    match why:
+        case "limit":
+            return TimedOut(duration_s)
+        case "overgrown":
+            return Overgrown(command.max_processes, duration_s)
+        case "stop":
+            return Stopped(duration_s)
+        case _:
+            return Exited(child.returncode, duration_s)
+
+
+async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
+    """Start the command, with its standard input in a file: nobody has to feed it."""
+    place = command.cwd.resolve()  # now: the command may put something else there
+    env = {**command.env, MARKER: command.marker}
+    if command.cage:
+        _require_program(command)
+    with tempfile.TemporaryFile() as stdin:
+        stdin.write(command.stdin)
+        stdin.seek(0)
+        if not command.cage:
+            spawning = spawn(command.argv, cwd=command.cwd, env=env, stdin=stdin, output=output)
+            child = await asyncio.wrap_future(spawning)
+            return child, _Swept(child.pid, command.marker, place)
+        told, tell = os.pipe()
+        try:
+            argv = (command.cage[0], "--info-fd", str(tell), *command.cage[1:], *command.argv)
+            spawning = spawn(argv, cwd=command.cwd, env=env, stdin=stdin, output=output, keep=(tell,))
+            child = await asyncio.wrap_future(spawning)
+        except BaseException:
+            os.close(told)
+            raise
+        finally:
+            os.close(tell)
+        said = await asyncio.to_thread(_read_report, told)
+        return child, _Namespace.of(child.pid, said)
+
+
+def _read_report(told: int) -> bytes:
+    """Read what bubblewrap says of the namespace, or nothing where it could not make one."""
+    said = b""
+    try:
+        while b"}" not in said and (more := os.read(told, 4096)):
+            said += more
+    finally:
+        os.close(told)
+    return said
+
+
+def _require_program(command: Command) -> None:
+    """Tell a missing program from one that fails: in a namespace both end with exit code 1.
+
+    Raises:
+        FileNotFoundError: there is no such program.
+
+    """
+    name = command.argv[0]
+    beside = command.cwd / name if "/" in name else name
+    if shutil.which(beside, path=command.env.get("PATH", os.defpath)) is None:
+        raise FileNotFoundError(2, os.strerror(2), name)
+
+
+@asynccontextmanager
+async def _log_of(command: Command) -> AsyncIterator[int]:
+    """Open the log for both streams; secrets are taken out on the way where there are any."""
+    log = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    try:
+        if not command.secrets:
+            yield log
+            return
+        redactor = Redactor(command.secrets, partial(_write, log))
+        loop = asyncio.get_running_loop()
+        source, sink = os.pipe()
+        os.set_blocking(source, False)
+        loop.add_reader(source, _pass_on, source, redactor)
+        try:
+            yield sink
+        finally:
+            os.close(sink)
+            loop.remove_reader(source)
+            while _pass_on(source, redactor):
+                pass
+            redactor.close()
+            os.close(source)
+    finally:
+        os.close(log)
+
+
+def _pass_on(source: int, redactor: Redactor) -> bool:
+    """Hand what has been printed to the redactor; False where there is nothing for now, or no more."""
+    with suppress(BlockingIOError):
+        data = os.read(source, 1 << 16)
+        redactor.feed(data)
+        return bool(data)
+    return False
+
+
+def _write(log: int, data: bytes) -> None:
+    with suppress(OSError):  # a full disk costs the rest of a log, not the attempt
+        while data:
+            data = data[os.write(log, data) :]
+
+
+# --- waiting
+
+
+async def _first_end(child: Child, tree: "_Tree", command: Command, stop: asyncio.Event) -> str:
+    exited = asyncio.create_task(_exit_of(child))
+    stopped = asyncio.create_task(stop.wait())
+    deadline = time.monotonic() + command.timeout_s
+    try:
+        while True:
+            left_s = deadline - time.monotonic()
+            await asyncio.wait(
+                {exited, stopped},
+                timeout=max(0.0, min(left_s, _CENSUS_S)),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            if exited.done():
+                return "exit"
+            if stopped.done():
+                return "stop"
+            if left_s <= _CENSUS_S:
+                return "limit"
+            if len(tree.members()) > command.max_processes:
+                return "overgrown"
+    finally:
+        exited.cancel()
+        stopped.cancel()
+
+
+async def _exit_of(child: Child) -> None:
+    """Wait for the leader's end: by a pidfd, or by a thread where the system has none."""
+    if not hasattr(os, "pidfd_open"):
+        await asyncio.to_thread(child.wait)
+        return
+    pidfd = os.pidfd_open(child.pid)
+    try:
+        await _readable(pidfd, None)
+        child.wait()
+    finally:
+        os.close(pidfd)
+
+
+async def _readable(file: int, limit_s: float | None) -> bool:
+    """Wait for a descriptor to be readable; False when the time is up."""
+    loop, ready = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(file, ready.set)
+    try:
+        await asyncio.wait_for(ready.wait(), limit_s)
+    except TimeoutError:
+        return False
+    finally:
+        loop.remove_reader(file)
+    return True
+
+
+# --- ending
+
+
+class _Tree(Protocol):
+    """All processes of one execution."""
+
+    def members(self) -> tuple[int, ...]:
+        """List those that are alive; what only serves a namespace is no member."""
+        ...
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to each member once."""
+        ...
+
+    async def is_gone(self, limit_s: float) -> bool:
+        """Wait at most `limit_s` for nothing of the tree to be alive; let nothing of it stay a zombie."""
+        ...
+
+
+async def _end(child: Child, tree: _Tree, grace_s: float) -> tuple[int, ...]:
+    """End what is left of the tree; give the processes that would not go."""
+    if child.poll() is not None and await tree.is_gone(_POLL_S):
+        return ()
+    tree.signal(signal.SIGTERM)
+    deadline = time.monotonic() + grace_s
+    while not (gone := await _is_gone(child, tree, _POLL_S)) and time.monotonic() < deadline:
+        pass
+    deadline = time.monotonic() + _PROOF_S
+    while not gone and time.monotonic() < deadline:
+        tree.signal(signal.SIGKILL)
+        gone = await _is_gone(child, tree, _POLL_S)
+    return () if gone else (tree.members() or (child.pid,))
+
+
+async def _is_gone(child: Child, tree: _Tree, limit_s: float) -> bool:
+    if child.poll() is None:
+        await asyncio.sleep(limit_s)
+    return child.poll() is not None and await tree.is_gone(limit_s)
+
+
+@dataclass(slots=True)
+class _Namespace:
+    """The processes of a PID namespace, by its first one: when that ends, the kernel has ended them all."""
+
+    outer: int
+    first: int | None
+    pidfd: int | None
+
+    @classmethod
+    def of(cls, outer: int, said: bytes) -> "_Namespace":
+        """Hold the first process of the namespace that bubblewrap says it made (`--info-fd`)."""
+        try:
+            first = int(json.loads(said)["child-pid"])
+            return cls(outer, first, os.pidfd_open(first))
+        except (ValueError, KeyError, ProcessLookupError):  # none was made, or it is over already
+            return cls(outer, None, None)
+
+    def members(self) -> tuple[int, ...]:
+        """List what lives in the namespace beside its first process."""
+        return () if self.first is None else kernel.descendants(self.first)
+
+    def signal(self, number: signal.Signals) -> None:
+        """Ask each member to end; to kill them all, kill the first."""
+        if number is not signal.SIGKILL:
+            for pid in self.members():
+                kernel.send(pid, number)
+            return
+        kernel.send(self.outer, number)
+        if self.pidfd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, number)
+
+    async def is_gone(self, limit_s: float) -> bool:
+        """Wait for the first process to end."""
+        if self.pidfd is None or self.first is None:
+            return True
+        if not await _readable(self.pidfd, limit_s):
+            return False
+        kernel.reap(self.first)
+        os.close(self.pidfd)
+        self.pidfd = None
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Swept:
+    """The processes of one execution: its group, and of this process's descendants those that are its."""
+
+    group: int
+    marker: str
+    place: Path
+    seen: set[int] = field(default_factory=set)
+
+    def members(self) -> tuple[int, ...]:
+        """List the living members. One that shed its marker is known by its working directory."""
+        found = tuple(pid for pid in kernel.descendants(os.getpid()) if self._holds(pid))
+        self.seen.update(found)
+        return found
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to each member once."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.group, number)
+        for pid in self.members():
+            if _group_of(pid) != self.group:
+                kernel.send(pid, number)
+
+    async def is_gone(self, limit_s: float) -> bool:
+        """Look until no member is left; the leader, which its parent waits for, has ended before."""
+        deadline, pause = time.monotonic() + limit_s, 0.001
+        while self.members():
+            if time.monotonic() >= deadline:
+                return False
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _POLL_S)
+        for pid in self.seen - {self.group}:
+            kernel.reap(pid)
+        kernel.reap(-self.group)
+        return True
+
+    def _holds(self, pid: int) -> bool:
+        if _group_of(pid) == self.group:
+            return True
+        marker = kernel.environment_of(pid).get(MARKER)
+        if marker is not None:
+            return marker == self.marker  # another execution's is not ours, wherever it works
+        place = kernel.directory_of(pid)
+        return place is not None and place.is_relative_to(self.place)
+
+
+def _group_of(pid: int) -> int | None:
+    with suppress(ProcessLookupError):
+        return os.getpgid(pid)
+    return None
+
+
+# --- what an earlier driver left
+
+
+def end_marked(marker: str) -> tuple[int, ...]:
+    """End at once whatever still carries a marker, such as what a killed driver left.
+
+    Gives what would not go.
+    """
+    deadline = time.monotonic() + _PROOF_S
+    while left := [process for process in psutil.process_iter() if _is_marked(process, marker)]:
+        if time.monotonic() > deadline:
+            return tuple(process.pid for process in left)
+        for process in left:
+            with suppress(psutil.Error):
+                process.kill()
+        time.sleep(_POLL_S)
+    return ()
+
+
+def _is_marked(process: psutil.Process, marker: str) -> bool:
+    with suppress(psutil.Error):
+        return process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE
+    return False

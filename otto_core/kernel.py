@@ -1,0 +1,139 @@
+"""What the system tells of processes: who they are, what descends from whom, what is left of them.
+
+A process id alone names nothing for long: ids are used again. So a process is known by the boot it lives
+in, its id and its start time (proc(5), field 22 of `stat`), and is held by a pidfd (pidfd_open(2)) where one
+is at hand. On systems without `/proc`, psutil answers.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import psutil
+
+_PROC = Path("/proc")
+_PR_SET_CHILD_SUBREAPER = 36  # prctl(2), Linux
+
+
+@cache
+def become_subreaper() -> bool:
+    """Have orphans of all descendants become this process's children; False where the system cannot.
+
+    Then whatever an execution leaves behind still descends from this process, and a look at its descendants
+    finds all of it.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    return int(ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)) == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One process of one boot: never another's, whatever becomes of its id."""
+
+    boot: str
+    pid: int
+    started: str
+    """Start time in the system's own unit, compared as text and nothing else."""
+
+
+@cache
+def boot_id() -> str:
+    """Name the present boot of this machine."""
+    with suppress(OSError):
+        return (_PROC / "sys/kernel/random/boot_id").read_text().strip()
+    return f"{psutil.boot_time():.0f}"
+
+
+def identity_of(pid: int) -> Identity | None:
+    """Identify a living process; None where there is none. A zombie is not alive."""
+    with suppress(OSError, IndexError, ProcessLookupError):
+        state, *rest = _stat(pid)
+        return None if state in ("Z", "X") else Identity(boot_id(), pid, rest[18])
+    if not _PROC.is_dir():
+        with suppress(psutil.Error):
+            process = psutil.Process(pid)
+            if process.status() != psutil.STATUS_ZOMBIE:
+                return Identity(boot_id(), pid, f"{process.create_time():.2f}")
+    return None
+
+
+def is_alive(identity: Identity) -> bool:
+    """Tell whether that very process still lives."""
+    return identity_of(identity.pid) == identity
+
+
+def descendants(pid: int) -> tuple[int, ...]:
+    """List the living descendants of a process.
+
+    The kernel's list of children may miss one while others of them end (proc(5), `children`), so two looks
+    are put together.
+    """
+    return tuple(sorted({*_descend(pid), *_descend(pid)}))
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process exists and is no zombie."""
+    return identity_of(pid) is not None
+
+
+def environment_of(pid: int) -> dict[str, str]:
+    """Give the environment that a process was started with; nothing where it may not be read."""
+    with suppress(psutil.Error, OSError):
+        return psutil.Process(pid).environ()
+    return {}
+
+
+def directory_of(pid: int) -> Path | None:
+    """Give a process's working directory; None where it may not be read."""
+    with suppress(psutil.Error, OSError):
+        return Path(psutil.Process(pid).cwd())
+    return None
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Signal a process; one that is gone, or another user's, is left alone."""
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def reap(pid: int) -> None:
+    """Take away the zombie of an adopted orphan, or of all in group `-pid`.
+
+    Who is not this process's child is left alone. Never for a child that someone else waits for.
+    """
+    with suppress(ChildProcessError):
+        while os.waitpid(pid, os.WNOHANG)[0] > 0 and pid < 0:
+            pass
+
+
+def _stat(pid: int) -> list[str]:
+    """Read the fields after the command's name, which may itself hold spaces and brackets."""
+    return (_PROC / str(pid) / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
+
+
+def _descend(pid: int) -> Iterator[int]:
+    for child in _children(pid):
+        if is_running(child):
+            yield child
+        yield from _descend(child)
+
+
+def _children(pid: int) -> list[int]:
+    """Read whom the threads of a process have forked."""
+    found: list[int] = []
+    try:
+        for thread in (_PROC / str(pid) / "task").iterdir():
+            with suppress(FileNotFoundError, ProcessLookupError):
+                found += map(int, (thread / "children").read_text().split())
+    except (FileNotFoundError, ProcessLookupError):
+        if not (_PROC / "self/task").is_dir():
+            with suppress(psutil.Error):
+                return [process.pid for process in psutil.Process(pid).children()]
+    return found

@@ -1,0 +1,310 @@
+"""Executions: limits, trees that must end, and what is passed, swept and in a namespace."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from otto_core.execution import (
+    Command,
+    Ending,
+    Exited,
+    NotStarted,
+    Overgrown,
+    Stopped,
+    TimedOut,
+    end_marked,
+    execute,
+)
+from otto_core.process import MARKER
+from otto_core.sandbox import Unusable, Usable, View, probe
+from tests.otto_core.sandboxes import NAMESPACE
+
+Compose = Callable[..., Command]
+"""Composes a command that runs in the test's directory."""
+
+
+@pytest.fixture(params=["swept", pytest.param("namespace", marks=NAMESPACE)])
+def command(request: pytest.FixtureRequest, tmp_path: Path) -> Compose:
+    """Give commands in each of the ways to hold a process tree."""
+    cage: tuple[str, ...] = ()
+    if request.param == "namespace":
+        match probe():
+            case Usable(program):
+                view = View(program, None, frozenset(), frozenset())
+                cage = view.cage(work=tmp_path, writable=(), home=tmp_path)
+            case Unusable(why):
+                pytest.fail(why)
+
+    def compose(*argv: str, timeout_s: float = 30, grace_s: float = 2, stdin: bytes = b"") -> Command:
+        env = {"PATH": os.environ["PATH"]}
+        log, marker = tmp_path / "log", f"test/{tmp_path.name}"
+        return Command(argv, tmp_path, env, log, timeout_s, grace_s, marker, stdin, cage)
+
+    return compose
+
+
+def run(command: Command, stop: asyncio.Event | None = None) -> Ending:
+    return asyncio.run(execute(command, stop or asyncio.Event()))
+
+
+def until(holds: Callable[[], bool]) -> None:
+    """Wait for something that has to come about; give up after a minute."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def living(tmp_path: Path) -> list[int]:
+    """List the processes that carry the marker of the test's commands."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            marked = process.environ().get(MARKER) == f"test/{tmp_path.name}"
+            if marked and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def zombies() -> set[int]:
+    """List the children of this process that wait to be reaped."""
+    children = psutil.Process().children()
+    return {child.pid for child in children if child.status() == psutil.STATUS_ZOMBIE}
+
+
+def sleeping(seconds: str) -> list[int]:
+    """List the living `sleep` processes of a length that only one test uses."""
+    return [process.pid for process in psutil.process_iter() if _line(process) == ["sleep", seconds]]
+
+
+def _line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def python(code: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code)
+
+
+@pytest.mark.parametrize("code", [0, 3], ids=["success", "failure"])
+def test_the_exit_code_is_told(command: Compose, code: int) -> None:
+    match run(command("sh", "-c", f"exit {code}")):
+        case Exited(code=told):
+            assert told == code
+        case other:
+            pytest.fail(f"ended as {other}")
+
+
+def test_both_streams_go_to_the_log_and_the_prompt_to_standard_input(
+    command: Compose, tmp_path: Path
+) -> None:
+    run(command("sh", "-c", "cat; echo oops >&2", stdin=b"do it\n"))
+    assert (tmp_path / "log").read_bytes() == b"do it\noops\n"
+
+
+def test_a_command_that_never_reads_its_large_prompt_ends_well(command: Compose) -> None:
+    assert isinstance(run(command("true", stdin=b"x" * 1_000_000)), Exited)
+
+
+def test_a_program_that_does_not_exist_is_told_apart_from_one_that_fails(command: Compose) -> None:
+    ending = run(command("no-such-program"))
+    assert isinstance(ending, NotStarted)
+    assert "no-such-program" in ending.message
+
+
+def test_only_the_given_environment_and_the_marker_reach_the_command(
+    command: Compose, tmp_path: Path
+) -> None:
+    run(command(*python("import os; print(sorted(set(os.environ) - {'LC_CTYPE', 'PWD'}))")))
+    assert (tmp_path / "log").read_text() == "['OTTO_MARKER', 'PATH']\n"
+
+
+def test_i14_a_command_over_its_time_limit_is_ended_even_if_it_ignores_term(
+    command: Compose, tmp_path: Path
+) -> None:
+    ending = run(command("sh", "-c", "trap '' TERM; sleep 60", timeout_s=1, grace_s=0.2))
+    assert isinstance(ending, TimedOut)
+    assert not living(tmp_path)
+
+
+def test_a_gentle_end_comes_before_a_hard_one(command: Compose, tmp_path: Path) -> None:
+    code = "import signal,sys,time\nsignal.signal(15, lambda *_: (print('bye'), sys.exit()))\ntime.sleep(60)"
+    assert isinstance(run(command(*python(code), timeout_s=2, grace_s=20)), TimedOut)
+    assert (tmp_path / "log").read_text() == "bye\n"
+
+
+def test_a_process_has_its_whole_grace_and_is_told_once(command: Compose, tmp_path: Path) -> None:
+    code = (
+        "import signal, sys, time\n"
+        "def end(*_):\n    print('TERM', flush=True); time.sleep(0.7); print('bye', flush=True); sys.exit()\n"
+        "signal.signal(15, end)\nprint('up', flush=True)\ntime.sleep(60)"
+    )
+    assert isinstance(run(command(*python(code), timeout_s=2, grace_s=20)), TimedOut)
+    assert (tmp_path / "log").read_text() == "up\nTERM\nbye\n"
+
+
+SHED = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open('up', 'w').write('up')
+        os.execve('/bin/sleep', ['sleep', '61.375'], {})
+    os._exit(0)
+while not os.path.exists('up') or not open('up').read():
+    time.sleep(0.01)
+time.sleep(0.2)
+"""
+
+
+def test_i13_a_daemon_that_shed_its_environment_does_not_outlive_its_command(command: Compose) -> None:
+    assert isinstance(run(command(*python(SHED), grace_s=0.3)), Exited)
+    assert not sleeping("61.375")
+
+
+def test_the_stop_signal_of_the_driver_ends_the_command(command: Compose) -> None:
+    async def scenario() -> Ending:
+        stop = asyncio.Event()
+        asyncio.get_running_loop().call_later(0.2, stop.set)
+        return await execute(command("sleep", "60"), stop)
+
+    assert isinstance(asyncio.run(scenario()), Stopped)
+
+
+DETACHED = """
+import os, time
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        {ignore}
+        open('up', 'w').write('up')
+        time.sleep(60)
+    os._exit(0)
+while not os.path.exists('up') or not open('up').read():
+    time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    "ignore", ["pass", "import signal; signal.signal(15, signal.SIG_IGN)"], ids=["gentle", "deaf to TERM"]
+)
+def test_i13_a_daemon_in_a_session_of_its_own_does_not_outlive_its_command(
+    command: Compose, tmp_path: Path, ignore: str
+) -> None:
+    assert isinstance(run(command(*python(DETACHED.format(ignore=ignore)), grace_s=0.3)), Exited)
+    assert not living(tmp_path)
+
+
+def test_r_s4_a_process_without_the_marker_is_left_alone(command: Compose) -> None:
+    bystander = psutil.Popen(["sleep", "60"], env={"OTTO_MARKER": "test/another"})
+    try:
+        run(command("sh", "-c", "sleep 60 & exit 0"))
+        assert bystander.is_running()
+        assert bystander.status() != psutil.STATUS_ZOMBIE
+    finally:
+        bystander.send_signal(signal.SIGKILL)
+        bystander.wait()
+
+
+def test_a_background_child_that_holds_the_log_open_does_not_hold_up_the_end(
+    command: Compose, tmp_path: Path
+) -> None:
+    ending = run(command("sh", "-c", "sleep 50 & exit 0", timeout_s=40))
+    assert isinstance(ending, Exited), "the time limit fired instead"
+    assert not living(tmp_path)
+
+
+ADOPTER = """
+import os, sys, time
+from otto_core.kernel import become_subreaper
+assert become_subreaper()
+if os.fork() == 0:
+    if os.fork() == 0:
+        os.setsid()
+        time.sleep(1)
+    os._exit(0)
+os.wait()
+print(os.waitpid(-1, 0)[0] > 0)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="subreapers are a thing of Linux")
+def test_orphans_of_descendants_become_the_drivers_children() -> None:
+    done = subprocess.run([sys.executable, "-c", ADOPTER], capture_output=True, text=True, check=False)
+    assert done.stdout == "True\n", done.stderr
+
+
+def test_i13_no_zombie_of_an_execution_stays(command: Compose) -> None:
+    before = zombies()
+    run(command("sh", "-c", "(sleep 0.1 &); (setsid sleep 60 &); sleep 60 & exit 0", grace_s=0.3))
+    assert zombies() <= before
+
+
+def test_i14_a_command_that_forks_without_end_is_ended_and_the_limit_named(
+    command: Compose, tmp_path: Path
+) -> None:
+    ending = run(replace(command("sh", "-c", "while :; do sleep 60 & done", grace_s=1), max_processes=50))
+    assert isinstance(ending, Overgrown)
+    assert ending.limit == 50
+    assert not living(tmp_path)
+
+
+def test_an_execution_that_is_cancelled_leaves_nothing_behind(command: Compose, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        running = asyncio.create_task(execute(command("sh", "-c", "echo > up; sleep 60"), asyncio.Event()))
+        await asyncio.to_thread(until, (tmp_path / "up").exists)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scenario())
+    until(lambda: not living(tmp_path))
+
+
+def test_known_secrets_do_not_reach_the_log(command: Compose, tmp_path: Path) -> None:
+    script = "printf 'key s3cr'; sleep 0.2; echo 3t-value.; head -c 300000 /dev/zero; echo s3cr3t-value"
+    run(replace(command("sh", "-c", script), secrets={"API_KEY": "s3cr3t-value"}))
+    log = (tmp_path / "log").read_bytes()
+    assert log.startswith(b"key [redacted API_KEY].\n")
+    assert log.endswith(b"[redacted API_KEY]\n")
+    assert len(log) == 300_000 + len(b"key [redacted API_KEY].\n") + len(b"[redacted API_KEY]\n")
+
+
+def test_a_log_can_be_read_by_its_owner_only(command: Compose, tmp_path: Path) -> None:
+    run(command("true"))
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+KILLED = """
+import asyncio, os, sys
+from pathlib import Path
+from otto_core.execution import Command, execute
+place = Path(sys.argv[1])
+argv = ('sh', '-c', 'setsid sleep 63.125 & sleep 63.125')
+command = Command(argv, place, dict(os.environ), place / 'log', 60, 1, sys.argv[2], cage=tuple(sys.argv[3:]))
+asyncio.run(execute(command, asyncio.Event()))
+"""
+
+
+def test_i13_what_a_killed_driver_left_is_gone_or_can_be_ended(command: Compose, tmp_path: Path) -> None:
+    composed = command("true")
+    argv = [sys.executable, "-c", KILLED, str(tmp_path), composed.marker, *composed.cage]
+    with subprocess.Popen(argv) as driver:
+        until(lambda: len(sleeping("63.125")) == 2)
+        driver.kill()
+    if not composed.cage:
+        assert end_marked(composed.marker) == ()
+    until(lambda: not sleeping("63.125"))
