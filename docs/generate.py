@@ -169,7 +169,7 @@ def _events() -> str:
 
 
 def _type_of(cls: ast.ClassDef) -> str:
-    return str(getattr(events, cls.name).model_fields["type"].default)
+    return str(getattr(events, cls.name).__struct_config__.tag)
 
 
 def _records() -> str:
@@ -186,7 +186,7 @@ def _transitions() -> str:
         return ", ".join(f"`{state}`" for state in TaskStatus if state in set(states))
 
     rows = (
-        (f"`{event.model_fields['type'].default}`", named(before), named(after))
+        (f"`{event.__struct_config__.tag}`", named(before), named(after))
         for event, (before, after) in TRANSITIONS.items()
     )
     return _table(("event", "finds the task", "leaves it"), rows)

@@ -10,6 +10,8 @@ from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
+from msgspec import structs
+
 from merge.attributes import flatten
 from merge.gate import admit
 from merge.objects import GitError, Oid
@@ -153,7 +155,7 @@ def _end(
             reason = beyond_capture(started, error)
     place = set_aside(slot, _kept(session, started))
     if place is not None:
-        reason = reason.model_copy(update={"hint": f"the worktree is kept at {show(os.fsencode(place))}"})
+        reason = structs.replace(reason, hint=f"the worktree is kept at {show(os.fsencode(place))}")
     state = session.run.tasks[task.id]
     return ev.AttemptFailed(
         task=task.id,
@@ -179,27 +181,36 @@ def _judge(
     if captured.odd or run.start.settings.keep_worktrees:
         set_aside(slot, _kept(session, started))
     snapshot = str(commit) if captured.changes else None
-    ended = {"task": task.id, "attempt": started.attempt, "telemetry": telemetry}
     if isinstance(ending, Stopped):
-        return ev.AttemptInterrupted.model_validate({**ended, "snapshot": snapshot})
+        return ev.AttemptInterrupted(
+            task=task.id, attempt=started.attempt, snapshot=snapshot, telemetry=telemetry
+        )
     verdict = admit(repository.repo, repository.tree_of(Oid(hex=started.base)), captured.tree, scope)
     reason = why_not(session.logs, started, task, ending, captured, verdict)
-    ended["ignored"] = captured.ignored
     if reason is not None:
-        then = retry_or_hold(run.tasks[task.id], run, repeatable=not is_hopeless(ending))
-        code = ending.code if isinstance(ending, Exited) else None
-        failed = {"reason": reason, "then": then, "snapshot": snapshot, "exit_code": code}
-        return ev.AttemptFailed.model_validate({**ended, **failed})
+        return ev.AttemptFailed(
+            task=task.id,
+            attempt=started.attempt,
+            reason=reason,
+            then=retry_or_hold(run.tasks[task.id], run, repeatable=not is_hopeless(ending)),
+            snapshot=snapshot,
+            ignored=captured.ignored,
+            exit_code=ending.code if isinstance(ending, Exited) else None,
+            telemetry=telemetry,
+        )
     if not captured.changes:
-        return ev.AttemptUnchanged.model_validate(ended)
-    return ev.AttemptProduced.model_validate(
-        {
-            **ended,
-            "snapshot": str(commit),
-            "tree": str(captured.tree),
-            "changed": len(captured.changes),
-            "summary": (*summary_of(slot), *history.subjects),
-        }
+        return ev.AttemptUnchanged(
+            task=task.id, attempt=started.attempt, ignored=captured.ignored, telemetry=telemetry
+        )
+    return ev.AttemptProduced(
+        task=task.id,
+        attempt=started.attempt,
+        snapshot=str(commit),
+        tree=str(captured.tree),
+        changed=len(captured.changes),
+        ignored=captured.ignored,
+        summary=(*summary_of(slot), *history.subjects),
+        telemetry=telemetry,
     )
 
 

@@ -4,23 +4,40 @@ Each event says what happened and, in its docstring, what it does *not* guarante
 """
 
 import json
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field, TypeAdapter
+import msgspec
 
-from otto_core.model import BothChanged, GitPath, Outcome, Reason, Record, SandboxMode, Telemetry, Verdict
+from otto_core.errors import RepositoryUnusable
+from otto_core.model import (
+    BothChanged,
+    GitPath,
+    Outcome,
+    Reason,
+    SandboxMode,
+    Telemetry,
+    Verdict,
+    json_of,
+    path_in,
+)
 from planner.model import Plan
+from planner.record import Record
 
 Then = Literal["retry", "hold"]
 """What follows a failure: another attempt, or waiting for the end of the run's other work."""
 
 
-class _Event(Record):
+class _Event(Record, frozen=True, kw_only=True, tag_field="type"):
     elapsed_s: float | None = None
     """Seconds since the writing driver started, by its monotonic clock; None for a person's events."""
 
+    @property
+    def type(self) -> str:
+        """The event's name in the journal."""
+        return str(self.__struct_config__.tag)
 
-class RunSettings(Record):
+
+class RunSettings(Record, frozen=True, kw_only=True):
     """What a run runs with, fixed at its start."""
 
     concurrency: int
@@ -34,10 +51,9 @@ class RunSettings(Record):
     keep_worktrees: bool = False
 
 
-class RunStarted(_Event):
+class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
     """A run exists. Does not say that anything was executed."""
 
-    type: Literal["run_started"] = "run_started"
     intent: str
     slug: str
     base: str
@@ -49,19 +65,17 @@ class RunStarted(_Event):
     """Version of each contract at the base; None where its paths do not exist yet."""
 
 
-class PlanStored(_Event):
+class PlanStored(_Event, frozen=True, kw_only=True, tag="plan_stored"):
     """A compiled plan has a revision. Nothing executes that does not name one."""
 
-    type: Literal["plan_stored"] = "plan_stored"
     revision: int
     plan_id: str
     plan: Plan
 
 
-class AttemptStarted(_Event):
+class AttemptStarted(_Event, frozen=True, kw_only=True, tag="attempt_started"):
     """A task's command is about to execute. After a crash it may or may not have begun."""
 
-    type: Literal["attempt_started"] = "attempt_started"
     task: str
     attempt: int
     revision: int
@@ -73,10 +87,9 @@ class AttemptStarted(_Event):
     log: str
 
 
-class AttemptProduced(_Event):
+class AttemptProduced(_Event, frozen=True, kw_only=True, tag="attempt_produced"):
     """An attempt ended well; its snapshot passed the write gate and is pinned by a ref."""
 
-    type: Literal["attempt_produced"] = "attempt_produced"
     task: str
     attempt: int
     snapshot: str
@@ -89,20 +102,18 @@ class AttemptProduced(_Event):
     telemetry: Telemetry
 
 
-class AttemptUnchanged(_Event):
+class AttemptUnchanged(_Event, frozen=True, kw_only=True, tag="attempt_unchanged"):
     """An attempt ended well, changed nothing, and was allowed to."""
 
-    type: Literal["attempt_unchanged"] = "attempt_unchanged"
     task: str
     attempt: int
     ignored: tuple[GitPath, ...] = ()
     telemetry: Telemetry
 
 
-class AttemptFailed(_Event):
+class AttemptFailed(_Event, frozen=True, kw_only=True, tag="attempt_failed"):
     """An attempt ended badly. What it wrote is kept at `snapshot` (None where there was nothing to keep)."""
 
-    type: Literal["attempt_failed"] = "attempt_failed"
     task: str
     attempt: int
     reason: Reason
@@ -113,30 +124,27 @@ class AttemptFailed(_Event):
     telemetry: Telemetry
 
 
-class AttemptInterrupted(_Event):
+class AttemptInterrupted(_Event, frozen=True, kw_only=True, tag="attempt_interrupted"):
     """An attempt was stopped from outside and does not count; what it had written is kept at `snapshot`."""
 
-    type: Literal["attempt_interrupted"] = "attempt_interrupted"
     task: str
     attempt: int
     snapshot: str | None
     telemetry: Telemetry
 
 
-class Checked(_Event):
+class Checked(_Event, frozen=True, kw_only=True, tag="checked"):
     """A check gave a verdict on one exact tree. Does not say that the tree landed."""
 
-    type: Literal["checked"] = "checked"
     task: str | None
     attempt: int | None
     baseline: bool = False
     verdict: Verdict
 
 
-class LandingStarted(_Event):
+class LandingStarted(_Event, frozen=True, kw_only=True, tag="landing_started"):
     """The one mutation of a task is about to happen. After a crash, only Git knows whether it did."""
 
-    type: Literal["landing_started"] = "landing_started"
     task: str
     attempt: int
     expected_tip: str
@@ -147,10 +155,9 @@ class LandingStarted(_Event):
     both_changed: tuple[BothChanged, ...] = ()
 
 
-class LandingApplied(_Event):
+class LandingApplied(_Event, frozen=True, kw_only=True, tag="landing_applied"):
     """The tip was swapped to the candidate. Says nothing about the published branch."""
 
-    type: Literal["landing_applied"] = "landing_applied"
     task: str
     attempt: int
     commit: str
@@ -158,77 +165,68 @@ class LandingApplied(_Event):
     """Version of each contract at the new tip."""
 
 
-class LandingLost(_Event):
+class LandingLost(_Event, frozen=True, kw_only=True, tag="landing_lost"):
     """The tip had moved (or a crash came first) and the candidate is not on it: prepare anew."""
 
-    type: Literal["landing_lost"] = "landing_lost"
     task: str
     attempt: int
 
 
-class LandingRejected(_Event):
+class LandingRejected(_Event, frozen=True, kw_only=True, tag="landing_rejected"):
     """What an attempt produced may not land; its snapshot stays pinned."""
 
-    type: Literal["landing_rejected"] = "landing_rejected"
     task: str
     attempt: int
     reason: Reason
     then: Then
 
 
-class TaskFailed(_Event):
+class TaskFailed(_Event, frozen=True, kw_only=True, tag="task_failed"):
     """A task reached an honest end without landing."""
 
-    type: Literal["task_failed"] = "task_failed"
     task: str
     reason: Reason
 
 
-class BranchPublished(_Event):
+class BranchPublished(_Event, frozen=True, kw_only=True, tag="branch_published"):
     """The result branch was moved by compare-and-swap from the value last published."""
 
-    type: Literal["branch_published"] = "branch_published"
     branch: str
     commit: str
 
 
-class BranchWithheld(_Event):
+class BranchWithheld(_Event, frozen=True, kw_only=True, tag="branch_withheld"):
     """The result branch was left alone; the run's tip ref holds the result."""
 
-    type: Literal["branch_withheld"] = "branch_withheld"
     branch: str
     why: str
 
 
-class FinalChecked(_Event):
+class FinalChecked(_Event, frozen=True, kw_only=True, tag="final_checked"):
     """The run's final checks have been judged against the base."""
 
-    type: Literal["final_checked"] = "final_checked"
     tip: str
     regressed: tuple[str, ...]
     known: tuple[str, ...]
     """Commands that fail on the result and failed on the base too."""
 
 
-class RunPaused(_Event):
+class RunPaused(_Event, frozen=True, kw_only=True, tag="run_paused"):
     """The driver stopped; tasks keep their states."""
 
-    type: Literal["run_paused"] = "run_paused"
     outcome: Outcome
     message: str
 
 
-class RunFinished(_Event):
+class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
     """Every task is settled."""
 
-    type: Literal["run_finished"] = "run_finished"
     outcome: Outcome
 
 
-class Shown(_Event):
+class Shown(_Event, frozen=True, kw_only=True, tag="shown"):
     """A person saw these ids; `otto land` expects them unless told otherwise."""
 
-    type: Literal["shown"] = "shown"
     target: str
     target_commit: str | None
     commit: str | None
@@ -250,19 +248,26 @@ RunEvent = (
 )
 Event = TaskEvent | RunEvent
 
-_ADAPTER: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="type")])
-
 
 def to_json(event: Event) -> str:
     """Give the body as the journal stores it: ASCII JSON, so that any path survives."""
-    return json.dumps(event.model_dump(mode="json", exclude={"type"}), separators=(",", ":"))
+    body = json_of(event)
+    del body["type"]
+    return json.dumps(body, separators=(",", ":"))
 
 
 def from_json(kind: str, body: str) -> Event:
     """Read an event back.
 
     Raises:
-        pydantic.ValidationError: the body was not written by this version of Otto.
+        RepositoryUnusable: the body was not written by this version of Otto.
 
     """
-    return _ADAPTER.validate_python({**json.loads(body), "type": kind})
+    try:
+        event: Event = msgspec.convert({**json.loads(body), "type": kind}, Event, dec_hook=path_in)
+    except (ValueError, TypeError) as error:
+        raise RepositoryUnusable(
+            f"the journal holds an event {kind!r} that cannot be read: {error}",
+            hint="use the version of Otto that wrote it",
+        ) from error
+    return event

@@ -1,17 +1,20 @@
 """The nouns of a run as the journal stores them: states, reasons, telemetry, verdicts."""
 
+import json
 from enum import StrEnum
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
+import msgspec
 
+from planner.record import Record
 
-def _path_in(value: object) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, str):
-        return value.encode("utf-8", "surrogateescape")
-    raise ValueError("a path is text or bytes")
+if TYPE_CHECKING:
+    GitPath = bytes
+    """A raw path: bytes in memory, surrogate-escaped text in JSON."""
+else:
+
+    class GitPath(bytes):
+        """Marks the fields that are read as paths; for msgspec, plain bytes would be Base64."""
 
 
 def path_text(path: bytes) -> str:
@@ -19,14 +22,18 @@ def path_text(path: bytes) -> str:
     return path.decode("utf-8", "surrogateescape")
 
 
-GitPath = Annotated[bytes, PlainValidator(_path_in), PlainSerializer(path_text)]
-"""A raw path: bytes in memory, surrogate-escaped text in JSON."""
+def json_of(record: Record) -> dict[str, Any]:
+    """Give a record as JSON has it: objects, lists, text, numbers."""
+    plain = msgspec.to_builtins(record, builtin_types=(bytes,), enc_hook=path_text)
+    found: dict[str, Any] = json.loads(json.dumps(plain, default=path_text))
+    return found
 
 
-class Record(BaseModel):
-    """Base of everything that is journalled."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+def path_in(kind: type, value: object) -> object:
+    """Read a path: the `dec_hook` with which `msgspec.convert` makes a record of what `json.loads` gives."""
+    if kind is GitPath and isinstance(value, str):
+        return GitPath(value.encode("utf-8", "surrogateescape"))
+    raise TypeError(f"a path is text, not {value!r}")
 
 
 SandboxMode = Literal["bwrap", "subreaper"]
@@ -72,7 +79,7 @@ class ReasonKind(StrEnum):
     DEPENDENCY_FAILED = "dependency_failed"
 
 
-class Reason(Record):
+class Reason(Record, frozen=True, kw_only=True):
     """Why, in words for a person (`message`, `hint`) and in facts for a program (`kind`, `paths`)."""
 
     kind: ReasonKind
@@ -82,7 +89,7 @@ class Reason(Record):
     evidence: str | None = None  # a log of the run, by its name
 
 
-class Telemetry(Record):
+class Telemetry(Record, frozen=True, kw_only=True):
     """What an attempt cost. Where something is not known, `missing` says why."""
 
     requested_model: str | None = None
@@ -95,7 +102,7 @@ class Telemetry(Record):
     missing: str | None = None
 
 
-class Verdict(Record):
+class Verdict(Record, frozen=True, kw_only=True):
     """What one check said of one tree.
 
     `digest` identifies the check's definition and environment, so that a verdict is never reused for another.
@@ -111,7 +118,7 @@ class Verdict(Record):
     log: str
 
 
-class BothChanged(Record):
+class BothChanged(Record, frozen=True, kw_only=True):
     """A path that both sides of a merge changed, as the audit found it; ids are blobs."""
 
     path: GitPath

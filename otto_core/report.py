@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from otto_core.errors import OttoError
-from otto_core.model import Outcome, Reason, TaskStatus, Telemetry
+from otto_core.model import Outcome, Reason, TaskStatus, Telemetry, json_of
 from otto_core.state import Run, TaskState
 from planner.durations import format_duration
 
@@ -58,11 +58,11 @@ def task_document(run: Run, name: str, on_branch: Collection[str]) -> JsonObject
         "on_result": name in on_branch,
         "commit": task.commit,
         "attempts": len(task.attempts),
-        "reason": None if task.reason is None else task.reason.model_dump(mode="json"),
+        "reason": None if task.reason is None else json_of(task.reason),
         "strategy": task.landing.strategy if task.landing else None,
         "checks": "passed" if _checked(task) else "none",
         "waits_for": waits_for(run, name),
-        "telemetry": None if telemetry is None else telemetry.model_dump(mode="json"),
+        "telemetry": None if telemetry is None else json_of(telemetry),
     }
 
 

@@ -8,6 +8,7 @@ they were held for, what waits for them is settled in turn, and then the run fin
 from dataclasses import dataclass
 
 from otto_core.errors import ExitCode
+from otto_core.events import Then
 from otto_core.model import Outcome, Reason, ReasonKind, TaskStatus
 from otto_core.state import Run, TaskState
 from planner.durations import format_duration
@@ -93,7 +94,7 @@ def wakes_at(run: Run) -> float | None:
     return run.start.settings.wall_s
 
 
-def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> str:
+def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> Then:
     """Say what follows a failure of the task's latest attempt.
 
     `retry` while attempts are left, else `hold`.

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import structs
+
 from otto_core import events as ev
 from otto_core.config import Settings
 from otto_core.environment import allowed
@@ -56,7 +58,7 @@ class Session:
 
     def append(self, *events: ev.Event) -> bool:
         """Journal events decided on the present state; False if someone else moved a task first."""
-        timed = [event.model_copy(update={"elapsed_s": round(self.elapsed_s, 3)}) for event in events]
+        timed = [structs.replace(event, elapsed_s=round(self.elapsed_s, 3)) for event in events]
         match self.journal.append(self.run, timed):
             case Appended(run):
                 self.run = run

@@ -2,6 +2,7 @@
 
 from hashlib import sha256
 
+import msgspec
 import rfc8785
 
 from planner.model import Plan
@@ -9,7 +10,7 @@ from planner.model import Plan
 
 def canonical(plan: Plan) -> bytes:
     """Give the one byte string that stands for a plan."""
-    return rfc8785.dumps(plan.model_dump(mode="json"))
+    return rfc8785.dumps(msgspec.to_builtins(plan))
 
 
 def plan_id(plan: Plan) -> str:

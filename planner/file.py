@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, InstanceOf, ValidationError
 from pydantic_core import ErrorDetails
 
 from planner.durations import parse_duration
@@ -41,7 +41,7 @@ def _read_version(value: object) -> object:
     return value
 
 
-Line = Annotated[Command, BeforeValidator(read_command)]
+Line = Annotated[InstanceOf[Command], BeforeValidator(read_command)]
 Text = Annotated[str, Field(strict=True)]
 Words = Annotated[list[Text], Field(strict=True)]
 Flag = Annotated[bool, Field(strict=True)]

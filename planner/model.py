@@ -3,18 +3,14 @@
 import shlex
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from planner.record import Record
 
 Role = Literal["foundation", "feature"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Command(_Frozen):
+class Command(Record, frozen=True, kw_only=True):
     """What to execute: exactly one of a shell line and a list of arguments."""
 
     shell: str | None = None
@@ -31,7 +27,7 @@ class Command(_Frozen):
         return self.shell if self.shell is not None else shlex.join(self.arguments or ())
 
 
-class Contract(_Frozen):
+class Contract(Record, frozen=True, kw_only=True):
     """A named set of paths that a foundation owns and others rely on; `union` makes it a registry."""
 
     id: str
@@ -39,7 +35,7 @@ class Contract(_Frozen):
     merge: Literal["union"] | None = None
 
 
-class Verify(_Frozen):
+class Verify(Record, frozen=True, kw_only=True):
     """The checks of the whole run."""
 
     each: tuple[Command, ...] = ()
@@ -48,7 +44,7 @@ class Verify(_Frozen):
     timeout_s: float
 
 
-class Task(_Frozen):
+class Task(Record, frozen=True, kw_only=True):
     """One task.
 
     `after` holds all direct predecessors, implied ones included. `generation` counts from 0; `priority` is
@@ -76,8 +72,11 @@ class Task(_Frozen):
     priority: int
 
 
-class Plan(_Frozen):
-    """A compiled plan; `parent` is the id of the plan that it continues."""
+class Plan(Record, frozen=True, kw_only=True, dict=True):
+    """A compiled plan; `parent` is the id of the plan that it continues.
+
+    It has a `__dict__` for what is computed once; that is no part of its value, of its JSON or of its copies.
+    """
 
     version: Literal[1] = 1
     intent: str
@@ -94,9 +93,3 @@ class Plan(_Frozen):
     @cached_property
     def _by_id(self) -> Mapping[str, Task]:
         return {task.id: task for task in self.tasks}
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Copy the plan, with other values for the fields in `update` (pydantic's own method)."""
-        copied = super().model_copy(update=update, deep=deep)
-        copied.__dict__.pop("_by_id", None)  # which pydantic copies too, though it may be of other tasks
-        return copied

@@ -1,5 +1,7 @@
 """The plan of a further attempt: one task, as it was, told what went wrong."""
 
+from msgspec import structs
+
 from planner.canonical import plan_id
 from planner.model import Plan
 
@@ -28,7 +30,7 @@ def compile_retry(plan: Plan, task_id: str, *, base: str, feedback: str) -> Plan
         parent=plan_id(plan),
         contracts=plan.contracts,
         verify=plan.verify,
-        tasks=(task.model_copy(update={"prompt": prompt}),),
+        tasks=(structs.replace(task, prompt=prompt),),
     )
 
 

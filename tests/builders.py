@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
+from msgspec import structs
+
 from otto_core import events as ev
 from otto_core.journal import Appended, Journal
 from otto_core.model import Outcome, Reason, ReasonKind, Telemetry, Verdict
@@ -136,7 +138,7 @@ def plan(
             final=tuple(Command(shell=command) for command in final),
             timeout_s=900.0,
         ),
-        tasks=tuple(one.model_copy(update={"generation": generation[one.id]}) for one in tasks),
+        tasks=tuple(structs.replace(one, generation=generation[one.id]) for one in tasks),
     )
 
 
@@ -194,7 +196,7 @@ class RunBuilder:
         """Journal events, a tenth of a second apart."""
         for event in events:
             self.elapsed_s = round(self.elapsed_s + 0.1, 3)
-            timed = event.model_copy(update={"elapsed_s": self.elapsed_s})
+            timed = structs.replace(event, elapsed_s=self.elapsed_s)
             outcome = self.journal.append(self.run, [timed])
             assert isinstance(outcome, Appended)
             self.run = outcome.run

@@ -17,7 +17,7 @@ from otto_core.git import GitRepository, git_version
 from otto_core.report import error_document
 from planner.violations import Violation
 
-_PARTS: Final = ("otto-core", "click", "pydantic", "pygit2", "rich")
+_PARTS: Final = ("otto-core", "click", "msgspec", "pydantic", "pygit2", "rich")
 
 
 class Bug(OttoError):

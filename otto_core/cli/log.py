@@ -6,6 +6,7 @@ from otto_core.cli import output, select
 from otto_core.cli.output import Styled
 from otto_core.cli.words import sentence, subject
 from otto_core.journal import Stored
+from otto_core.model import json_of
 
 
 @click.command()
@@ -31,8 +32,8 @@ def log(*, run_name: str | None, as_json: bool) -> None:
 def event_document(stored: Stored) -> dict[str, object]:
     """Give a journalled event as its row in JSON."""
     event = stored.event
-    body = event.model_dump(mode="json", exclude={"type"})
-    return {"seq": stored.seq, "at": stored.at, "type": event.type, "body": body}
+    body = json_of(event)
+    return {"seq": stored.seq, "at": stored.at, "type": body.pop("type"), "body": body}
 
 
 def clock(at: str) -> str:

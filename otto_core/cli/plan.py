@@ -9,6 +9,7 @@ from otto_core.cli import output
 from otto_core.compose import Composed, compose
 from otto_core.errors import UsageError
 from otto_core.git import GitRepository
+from otto_core.model import json_of
 from planner.canonical import plan_id
 from planner.model import Task
 
@@ -45,7 +46,7 @@ def plan(
 
 def _write(target: Path, composed: Composed) -> None:
     try:
-        target.write_text(json.dumps(composed.plan.model_dump(mode="json"), indent=2) + "\n")
+        target.write_text(json.dumps(json_of(composed.plan), indent=2) + "\n")
     except OSError as error:
         raise UsageError(f"{target} cannot be written: {error.strerror}", hint="otto plan -o FILE") from error
 
@@ -62,7 +63,7 @@ def show_plan(composed: Composed, *, as_json: bool) -> None:
     if as_json:
         output.json_document(
             {
-                "plan": {"id": plan_id(compiled)} | compiled.model_dump(mode="json"),
+                "plan": {"id": plan_id(compiled)} | json_of(compiled),
                 "warnings": [
                     {"file": w.file, "line": w.line, "message": w.message} for w in composed.warnings
                 ],

@@ -12,7 +12,7 @@ from otto_core.cli.output import MARKS, Styled, symbol
 from otto_core.cli.words import sentence
 from otto_core.git import GitRepository
 from otto_core.journal import Journal, Stored
-from otto_core.model import Reason, Telemetry, Verdict
+from otto_core.model import Reason, Telemetry, Verdict, json_of
 from otto_core.presence import landed_in_git
 from otto_core.report import SHORT, format_elapsed, task_document, waits_for
 from otto_core.state import Attempt, Run, TaskState
@@ -87,9 +87,9 @@ def _attempt_document(one: Tried) -> dict[str, object]:
         "agent": start.agent,
         "log": start.log,
         "snapshot": getattr(end, "snapshot", None),
-        "reason": reason.model_dump(mode="json") if reason else None,
-        "checks": [verdict.model_dump(mode="json") for verdict in one.verdicts],
-        "telemetry": end.telemetry.model_dump(mode="json") if end else None,
+        "reason": json_of(reason) if reason else None,
+        "checks": [json_of(verdict) for verdict in one.verdicts],
+        "telemetry": json_of(end.telemetry) if end else None,
         "paths": changed.path_documents(list(one.paths)),
     }
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import sha1
 from typing import Literal
 
+from msgspec import structs
+
 from otto_core import events as ev
 from otto_core.model import Outcome, Reason, ReasonKind, TaskStatus, Telemetry, Verdict
 from otto_core.scheduler import CheckFinally, Finish, Land, Pause, Settle, StartAttempt, decide, retry_or_hold
@@ -76,9 +78,7 @@ class Simulation:
         stored = run.stored[0]
         revision, identity = stored.revision, stored.plan_id
         if number > 1:
-            plan = stored.plan.model_copy(
-                update={"parent": stored.plan_id, "tasks": (stored.plan.task(name),)}
-            )
+            plan = structs.replace(stored.plan, parent=stored.plan_id, tasks=(stored.plan.task(name),))
             revision, identity = run.revision + 1, plan_id(plan)
             self.record(ev.PlanStored(revision=revision, plan_id=identity, plan=plan))
         self.record(

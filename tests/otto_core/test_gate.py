@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from otto_core.execution import Exited
 from otto_core.gate import AttemptStep, CheckStep, ExecutionGate, Place, Step, StepRefused
@@ -31,7 +32,7 @@ def stored(run: Run) -> str:
 
 
 def test_i1_a_step_of_a_stored_plan_executes_the_plans_own_command(tmp_path: Path) -> None:
-    run = begin(a_plan(a_task("a").model_copy(update={"run": Command(shell="echo from the plan")})))
+    run = begin(a_plan(structs.replace(a_task("a"), run=Command(shell="echo from the plan"))))
     assert execute(run, AttemptStep(1, stored(run), "a"), tmp_path) == "from the plan\n"
 
 
@@ -54,14 +55,14 @@ def test_r_g1_a_step_that_names_no_stored_plan_is_refused(
 
 def test_r_x2_a_plan_whose_content_is_not_what_its_id_says_is_refused(tmp_path: Path) -> None:
     run = begin(plan())
-    forged = run.stored[0].plan.model_copy(update={"intent": "something else"})
+    forged = structs.replace(run.stored[0].plan, intent="something else")
     object.__setattr__(run.stored[0], "plan", forged)
     with pytest.raises(StepRefused, match="does not have the id"):
         execute(run, AttemptStep(1, stored(run), "a"), tmp_path)
 
 
 def test_r_g4_a_step_without_a_write_set_is_refused(tmp_path: Path) -> None:
-    run = begin(a_plan(a_task("a").model_copy(update={"owns": ()})))
+    run = begin(a_plan(structs.replace(a_task("a"), owns=())))
     with pytest.raises(StepRefused, match="empty write set"):
         execute(run, AttemptStep(1, stored(run), "a"), tmp_path)
 

@@ -158,6 +158,42 @@ def test_any_path_survives_the_journal(paths: list[GitPath]) -> None:
     assert ev.from_json(event.type, ev.to_json(event)) == event
 
 
+def test_a_body_is_compact_ascii_json_in_the_order_of_the_fields() -> None:
+    reason = Reason(kind=ReasonKind.CONFLICT, message="caf\xe9 \udcff", paths=(b"caf\xe9",))
+    event = ev.TaskFailed(task="a", elapsed_s=0.25, reason=reason)
+    stored = (
+        r'{"elapsed_s":0.25,"task":"a","reason":{"kind":"conflict","message":"caf\u00e9 \udcff",'
+        r'"hint":"","paths":["caf\udce9"],"evidence":null}}'
+    )
+    assert ev.to_json(event) == stored
+    assert ev.from_json("task_failed", stored) == event
+    assert ev.to_json(ev.from_json("task_failed", stored)) == stored
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        pytest.param("run_resumed", "{}", "run_resumed", id="unknown type"),
+        pytest.param("landing_lost", '{"task": "a", "attempt": 1, "colour": 1}', "colour", id="unknown key"),
+        pytest.param("landing_lost", '{"task": "a"}', "attempt", id="missing key"),
+        pytest.param("landing_lost", '{"task": "a", "attempt": "1"}', "attempt", id="wrong type"),
+        pytest.param("run_finished", '{"outcome": "splendid"}', "splendid", id="unknown outcome"),
+        pytest.param(
+            "task_failed",
+            '{"task": "a", "reason": {"kind": "conflict", "message": "", "paths": [1]}}',
+            "a path is text",
+            id="path that is no text",
+        ),
+        pytest.param("landing_lost", "{", "cannot be read", id="no JSON"),
+        pytest.param("landing_lost", "[]", "cannot be read", id="no object"),
+    ],
+)
+def test_r_g7_a_body_that_this_version_did_not_write_is_refused(kind: str, body: str, said: str) -> None:
+    with pytest.raises(RepositoryUnusable, match=said) as refused:
+        ev.from_json(kind, body)
+    assert "wrote it" in refused.value.hint
+
+
 def test_appends_survive_a_power_cut_as_far_as_the_disk_allows(store: Path) -> None:
     with Journal.open(store) as journal:
         assert journal._db.execute("PRAGMA synchronous").fetchone() == (2,), "FULL"

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from merge.objects import Oid
 from merge.strategies import Merged
@@ -38,7 +39,7 @@ def repo(tmp_path: Path) -> Path:
 def opened(repo: Path, tmp_path: Path) -> Iterator[tuple[Session, Lander]]:
     """Open a run of two tasks, `a` (owns a/**) and `b` (owns b/**), with the real lander."""
     repository = GitRepository.discover(repo)
-    plan = a_plan(a_task("a"), a_task("b")).model_copy(update={"base": git(repo, "rev-parse", "HEAD")})
+    plan = structs.replace(a_plan(a_task("a"), a_task("b")), base=git(repo, "rev-parse", "HEAD"))
     with Journal.open(repository.store / STORE) as journal:
         settings = run_settings(Settings(), plan, sandbox="subreaper", keep_worktrees=False)
         run = create_run(

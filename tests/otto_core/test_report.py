@@ -2,6 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.errors import PlanRejected
@@ -123,7 +124,7 @@ def test_telemetry_is_of_the_last_attempt_and_costs_add_up(repo: Path) -> None:
     built.fail("a", telemetry=Telemetry(duration_s=2.0, cost_usd=0.5))
     found = rows(built.run)["a"]
     assert found["attempts"] == 2
-    assert found["telemetry"] == {**Telemetry(duration_s=2.0, cost_usd=0.5).model_dump()}
+    assert found["telemetry"] == structs.asdict(Telemetry(duration_s=2.0, cost_usd=0.5))
     assert document(built.run, ())["budget"] == {"wall_s": built.elapsed_s, "cost_usd": 0.75}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.model import Outcome, ReasonKind, TaskStatus
@@ -18,7 +19,7 @@ from otto_core.scheduler import (
     StartAttempt,
     decide,
 )
-from planner.model import Contract, Plan, Task
+from planner.model import Contract, Plan, Role, Task
 from tests.otto_core.plans import BASE, a_plan, a_task
 from tests.otto_core.simulation import SETTINGS, Result, Simulation, begin
 
@@ -127,7 +128,7 @@ def test_a_rejected_landing_is_tried_again_and_bounded() -> None:
 
 
 def test_r_b1_i14_the_wall_budget_pauses_the_run_and_names_itself() -> None:
-    sim = Simulation(begin(a_plan(a_task("a")), settings=SETTINGS.model_copy(update={"wall_s": 90.0})))
+    sim = Simulation(begin(a_plan(a_task("a")), settings=structs.replace(SETTINGS, wall_s=90.0)))
     assert decide(sim.run, 89.0) == (StartAttempt("a"),)
     assert decide(sim.run, 90.0) == (Pause(Outcome.BUDGET, "the run's `budget.wall` of 1m30s is used up"),)
 
@@ -160,7 +161,7 @@ def plans(draw: st.DrawFn) -> Plan:
     names = string.ascii_lowercase[: draw(st.integers(1, 6))]
     tasks: list[Task] = []
     for place, name in enumerate(names):
-        role = "foundation" if place < 2 and draw(st.booleans()) else "feature"
+        role: Role = "foundation" if place < 2 and draw(st.booleans()) else "feature"
         after = {n for n in names[:place] if draw(st.booleans())}
         if role == "feature":
             after |= {t.id for t in tasks if t.role == "foundation"}

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 import yaml
 
@@ -71,7 +72,7 @@ def test_a_task_keeps_what_its_file_says() -> None:
         ("models", ("shop/models.py",), None),
         ("routes", ("shop/routes.py",), "union"),
     ]
-    assert schema.model_dump() == {
+    assert msgspec.to_builtins(schema) == {
         "id": "schema",
         "role": "foundation",
         "title": "Models and route table",

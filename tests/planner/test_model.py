@@ -3,10 +3,11 @@
 import copy
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from msgspec import ValidationError, structs
 
 from planner.canonical import canonical, plan_id
 from planner.model import Command, Contract, Plan, Task, Verify
@@ -48,8 +49,8 @@ PLANS = st.builds(
 @settings(deadline=None, max_examples=100)
 @given(PLANS)
 def test_a_plan_comes_back_from_its_json_with_the_same_id(plan: Plan) -> None:
-    for stored in (plan.model_dump_json(), canonical(plan)):
-        read_back = Plan.model_validate_json(stored)
+    for stored in (msgspec.json.encode(plan), canonical(plan)):
+        read_back = msgspec.json.decode(stored, type=Plan)
         assert read_back == plan
         assert plan_id(read_back) == plan_id(plan)
 
@@ -110,8 +111,8 @@ def test_a_task_is_found_by_its_id() -> None:
 def test_a_copy_with_other_tasks_finds_those_and_not_the_old_ones() -> None:
     plan = a_plan("a", "b")
     assert plan.task("a").prompt == ""
-    changed = plan.task("a").model_copy(update={"prompt": "Again"})
-    copied = plan.model_copy(update={"tasks": (changed,)})
+    changed = structs.replace(plan.task("a"), prompt="Again")
+    copied = structs.replace(plan, tasks=(changed,))
     assert copied.task("a") is changed
     with pytest.raises(KeyError):
         copied.task("b")
@@ -120,8 +121,8 @@ def test_a_copy_with_other_tasks_finds_those_and_not_the_old_ones() -> None:
 
 @pytest.mark.parametrize(
     "duplicate",
-    [lambda plan: plan.model_copy(), lambda plan: plan.model_copy(deep=True), copy.copy, copy.deepcopy],
-    ids=["model-copy", "deep-model-copy", "copy", "deepcopy"],
+    [structs.replace, copy.copy, copy.deepcopy],
+    ids=["replace", "copy", "deepcopy"],
 )
 def test_a_copy_finds_its_own_tasks_and_equals_the_original(duplicate: Callable[[Plan], Plan]) -> None:
     plan = a_plan("a")
@@ -133,13 +134,16 @@ def test_a_copy_finds_its_own_tasks_and_equals_the_original(duplicate: Callable[
 
 def test_a_plan_cannot_be_changed() -> None:
     plan = a_plan("a")
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(AttributeError, match="immutable"):
         plan.intent = "Other"  # type: ignore[misc]
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(AttributeError, match="immutable"):
         plan.tasks[0].prompt = "Other"  # type: ignore[misc]
 
 
 def test_a_stored_plan_with_unknown_keys_is_not_read() -> None:
-    stored = a_plan("a").model_dump_json().replace('"intent"', '"colour": 1, "intent"')
+    stored = msgspec.to_builtins(a_plan("a"))
+    assert msgspec.convert(stored, Plan) == a_plan("a")
     with pytest.raises(ValidationError, match="colour"):
-        Plan.model_validate_json(stored)
+        msgspec.convert({**stored, "colour": 1}, Plan)
+    with pytest.raises(ValidationError, match="max_attempts"):
+        msgspec.convert({**stored, "tasks": [{**stored["tasks"][0], "max_attempts": "1"}]}, Plan)

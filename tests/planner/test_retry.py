@@ -1,4 +1,6 @@
+import msgspec
 import pytest
+from msgspec import structs
 
 from planner.canonical import canonical, plan_id
 from planner.compile import Compiled, Defaults, compile_plan
@@ -30,7 +32,7 @@ def plan() -> Plan:
 def test_r_x8_a_retry_changes_nothing_of_a_task_but_its_prompt(plan: Plan) -> None:
     again = compile_retry(plan, "billing", base="c" * 40, feedback="half a cent was lost")
     (task,) = again.tasks
-    assert task.model_dump(exclude={"prompt"}) == plan.task("billing").model_dump(exclude={"prompt"})
+    assert structs.replace(task, prompt="") == structs.replace(plan.task("billing"), prompt="")
     assert (again.intent, again.contracts, again.verify) == (plan.intent, plan.contracts, plan.verify)
 
 
@@ -67,7 +69,7 @@ def test_feedback_with_bytes_that_are_no_text_still_makes_a_plan(plan: Plan) -> 
     feedback = b"caf\xe9 \x00".decode("utf-8", "surrogateescape")
     again = compile_retry(plan, "docs", base="c" * 40, feedback=feedback)
     assert again.task("docs").prompt.endswith("caf?\n")
-    assert Plan.model_validate_json(canonical(again)) == again
+    assert msgspec.json.decode(canonical(again), type=Plan) == again
 
 
 def test_a_retry_of_a_retry_does_not_lose_what_the_first_one_was_told(plan: Plan) -> None:

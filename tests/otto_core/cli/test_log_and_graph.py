@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -32,9 +33,22 @@ def test_the_journal_as_json_lines_gives_every_event_back(shop: Path, otto: Otto
         assert from_json(row["type"], json.dumps(row["body"])).type == row["type"]
 
 
-def verdict(result: str, code: int | None, *, scope: str = "each") -> Verdict:
-    fixed = {"command": "make test", "scope": scope, "tree": "a" * 40, "digest": "d", "log": "x"}
-    return Verdict.model_validate({**fixed, "duration_s": 1.0, "result": result, "exit_code": code})
+def verdict(
+    result: Literal["passed", "failed", "timeout"],
+    code: int | None,
+    *,
+    scope: Literal["each", "final"] = "each",
+) -> Verdict:
+    return Verdict(
+        command="make test",
+        scope=scope,
+        tree="a" * 40,
+        digest="d",
+        result=result,
+        exit_code=code,
+        duration_s=1.0,
+        log="x",
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.model import ReasonKind, Verdict
@@ -199,7 +200,7 @@ def test_without_a_task_the_log_is_that_of_the_final_check_which_failed(tmp_path
         log="run.final-1.log",
     )
     (built.store / "logs/r-20261120-aaaa/run.final-1.log").write_bytes(b"lost on the way\n")
-    passed = verdict.model_copy(update={"result": "passed", "exit_code": 0, "log": "run.final-2.log"})
+    passed = structs.replace(verdict, result="passed", exit_code=0, log="run.final-2.log")
     for one, baseline in ((verdict, False), (passed, False), (passed, True)):
         built.append(ev.Checked(task=None, attempt=None, baseline=baseline, verdict=one))
     assert otto("logs", "--check", at=built.repo).stdout == "lost on the way\n"
