@@ -19,6 +19,11 @@ class Invocation:
 class Agent(Protocol):
     """The seam to a kind of agent."""
 
+    @property
+    def model(self) -> str | None:
+        """The model that is asked for; None where there is none."""
+        ...
+
     def invoke(self, task: Task) -> Invocation:
         """Give the command for a task."""
         ...
@@ -30,6 +35,8 @@ class Agent(Protocol):
 
 class CommandAgent:
     """Executes the task's `run`: a string by `sh -c`, a list as it is. The prompt goes to standard input."""
+
+    model = None
 
     def invoke(self, task: Task) -> Invocation:
         """Give the command for a task."""

@@ -17,6 +17,7 @@ from merge.objects import Oid
 from merge.swap import swap
 from otto_core import events as ev
 from otto_core.attempts import attempt
+from otto_core.checkout import dirty_files
 from otto_core.checks import Checker, ChecksStopped, final_checks
 from otto_core.contracts import versions
 from otto_core.errors import OttoError, RepositoryUnusable
@@ -75,6 +76,7 @@ def create_run(
     branch = free_branch(repository, prefix, slug)
     pin(repository, run_ref(run_id, "base"), base)
     swap(repository.repo, run_ref(run_id, "tip"), None, base)
+    dirty = dirty_files(repository)
     started = ev.RunStarted(
         intent=plan.intent,
         slug=slug,
@@ -83,6 +85,8 @@ def create_run(
         settings=settings,
         driver=driver_name(),
         contracts=versions(repository, plan.contracts, repository.tree_of(base)),
+        dirty=dirty.paths if dirty else (),
+        dirty_count=dirty.count if dirty else None,
         elapsed_s=0.0,
     )
     stored = ev.PlanStored(revision=1, plan_id=plan_id(plan), plan=plan)

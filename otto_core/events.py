@@ -63,6 +63,10 @@ class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
     """Who drives: `pid@host`."""
     contracts: dict[str, str | None]
     """Version of each contract at the base; None where its paths do not exist yet."""
+    dirty: tuple[GitPath, ...] = ()
+    """The first five paths of the checkout that are not committed, and so no part of the run."""
+    dirty_count: int | None = None
+    """How many there are; None where there is no checkout, or it could not be read."""
 
 
 class PlanStored(_Event, frozen=True, kw_only=True, tag="plan_stored"):

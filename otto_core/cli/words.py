@@ -1,26 +1,56 @@
 """An event in one sentence for a person: the same in the live view, the journal and a task's history."""
 
+from collections.abc import Sequence
+
+from merge.paths import show
 from otto_core import events as ev
+from otto_core.agents import AGENTS
 from otto_core.model import Telemetry
 from otto_core.report import SHORT, format_elapsed
 from otto_core.state import Run
 from planner.durations import format_duration
+
+_NAMED = 5
+"""How many names stand in one line; the rest is counted."""
 
 
 def introduction(run: Run) -> tuple[str, ...]:
     """Say what a run is about to do, and what with (P12)."""
     settings, verify = run.start.settings, run.plan.verify
     checks, final = ([command.text for command in commands] for commands in (verify.each, verify.final))
+    checked = [task.id for task in run.plan.tasks if task.verify]
     budget = "none" if settings.wall_s is None else format_duration(settings.wall_s)
     tasks = "1 task" if len(run.tasks) == 1 else f"{len(run.tasks)} tasks"
-    agents = ", ".join(sorted({task.agent for task in run.plan.tasks}))
+    agents = ", ".join(map(_agent, sorted({task.agent for task in run.plan.tasks})))
     return (
         f"{run.id}: {tasks} on base {run.start.base[:SHORT]}, {settings.concurrency} at once",
         f"  agent {agents}; locks {settings.locks}; sandbox {settings.sandbox}; wall budget {budget}",
         f"  checks before every landing: {'; '.join(checks) or 'none for the whole run'}",
+        *([f"  tasks with checks of their own: {_some(checked, len(checked))}"] if checked else []),
         *([f"  checks of the result: {'; '.join(final)}"] if final else []),
+        *_dirty(run.start),
         f"  results land on branch {run.branch}; your checkout is left alone",
     )
+
+
+def _agent(name: str) -> str:
+    """Name an agent and its model."""
+    agent = AGENTS.get(name)
+    return name if agent is None else f"{name} ({agent.model or 'no model'})"
+
+
+def _dirty(start: ev.RunStarted) -> list[str]:
+    """Say what of the checkout is not in the base, if anything; never a reason to stop."""
+    if not start.dirty_count:
+        return []
+    named = _some([show(path) for path in start.dirty], start.dirty_count)
+    return [f"  not committed, so not part of this run: {named}"]
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    """Name the first of `count` things, and count the others."""
+    told = ", ".join(names[:_NAMED])
+    return told if count <= len(names[:_NAMED]) else f"{told} and {count - len(names[:_NAMED])} more"
 
 
 def subject(event: ev.Event) -> str:

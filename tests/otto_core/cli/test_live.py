@@ -2,6 +2,7 @@ import io
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,10 @@ from otto_core.cli import live
 from otto_core.cli.live import Live, Plain
 from otto_core.cli.output import Styled
 from otto_core.cli.tree import tree
+from otto_core.cli.words import introduction
 from otto_core.model import Outcome
 from otto_core.state import Run
-from tests.builders import WRITE_GATE, RunBuilder, make_repo, shop_run, task
+from tests.builders import WRITE_GATE, RunBuilder, git, make_repo, plan, shop_run, task
 
 
 def text_of(run: Run, *, space: int | None = None) -> list[str]:
@@ -56,7 +58,7 @@ def test_plain_tells_each_event_that_matters_in_a_line(
     base, again = built.base[:12], "; it will be tried again"
     for line in (
         f"r-20261120-aaaa: 6 tasks on base {base}, 4 at once",
-        "  agent command; locks unlocked; sandbox subreaper; wall budget none",
+        "  agent command (no model); locks unlocked; sandbox subreaper; wall budget none",
         "  checks before every landing: make test",
         "  results land on branch otto/add-accounts; your checkout is left alone",
         f"    0.3s  models: attempt 1 of 3 starts from {base}",
@@ -80,6 +82,38 @@ def test_plain_introduces_the_run_once_and_skips_what_tells_nothing(
     told = capsys.readouterr().err.splitlines()
     assert len(told) == 5
     assert told[-1] == "    0.2s  run: finished: landed"
+
+
+def test_r_p12_the_introduction_says_what_the_run_will_run_with(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path)
+    tasks = [task(name, verify=["true"]) for name in "abcdefg"]
+    whole = plan(git(repo, "rev-parse", "HEAD"), *tasks, each=["make test"], final=["make journey"])
+    run = RunBuilder(repo, whole=whole, wall_s=5400.0, concurrency=2).run
+    assert run.started is not None
+    dirty = (b"mine-0", b"mine-1", b"mine-2", b"mine-3", b"caf\xe9")
+    for count, told in ((0, None), (5, ""), (12, " and 7 more")):
+        start = ev.RunStarted(
+            intent=run.start.intent,
+            slug=run.start.slug,
+            base=run.start.base,
+            branch=run.start.branch,
+            settings=run.start.settings,
+            driver=run.start.driver,
+            contracts={},
+            dirty=dirty if count else (),
+            dirty_count=count,
+        )
+        named = "mine-0, mine-1, mine-2, mine-3, caf\\xe9"
+        line = [] if told is None else [f"  not committed, so not part of this run: {named}{told}"]
+        assert introduction(replace(run, started=start)) == (
+            f"r-20261120-aaaa: 7 tasks on base {run.start.base[:12]}, 2 at once",
+            "  agent command (no model); locks unlocked; sandbox subreaper; wall budget 1h30m",
+            "  checks before every landing: make test",
+            "  tasks with checks of their own: a, b, c, d, e and 2 more",
+            "  checks of the result: make journey",
+            *line,
+            "  results land on branch otto/add-accounts; your checkout is left alone",
+        )
 
 
 def test_plain_goes_on_silently_when_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
