@@ -1,6 +1,7 @@
 """`otto graph`: the tasks by generation and what they stand on, coloured by state."""
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Literal
 
 import click
@@ -11,23 +12,38 @@ from otto_core.cli.tree import generations, tree
 from otto_core.state import Run
 from planner.model import Task
 
-Format = Literal["text", "mermaid", "json"]
+Format = Literal["text", "mermaid", "dot", "json"]
 
-_FILLS: Mapping[str, str] = {
-    "bright_black": "fill:#eee,stroke:#999,color:#333",
-    "cyan": "fill:#d6f3f7,stroke:#0b7285,color:#000",
-    "blue": "fill:#dbe7ff,stroke:#1c4fd6,color:#000",
-    "green": "fill:#d8f5dc,stroke:#1b7a2d,color:#000",
-    "yellow": "fill:#fff3c4,stroke:#a07800,color:#000",
-    "red": "fill:#ffdcdc,stroke:#b3261e,color:#000",
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    """How a task's box is painted in Mermaid and DOT."""
+
+    fill: str
+    stroke: str
+    text: str
+
+
+_BOXES: Mapping[str, _Box] = {
+    "bright_black": _Box("#eeeeee", "#999999", "#333333"),
+    "cyan": _Box("#d6f3f7", "#0b7285", "#000000"),
+    "blue": _Box("#dbe7ff", "#1c4fd6", "#000000"),
+    "green": _Box("#d8f5dc", "#1b7a2d", "#000000"),
+    "yellow": _Box("#fff3c4", "#a07800", "#000000"),
+    "red": _Box("#ffdcdc", "#b3261e", "#000000"),
 }
-"""A box's style in Mermaid for each colour of a state."""
+"""By the colour of a state in the terminal."""
 
 
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
 @click.option(
-    "--format", "form", type=click.Choice(["text", "mermaid", "json"]), default="text", show_default=True
+    "--format",
+    "form",
+    type=click.Choice(["text", "mermaid", "dot", "json"]),
+    default="text",
+    show_default=True,
+    help="`mermaid` and `dot` are for programs that draw, such as `dot -Tsvg`.",
 )
 def graph(*, run_name: str | None, form: Format) -> None:
     """Draw the tasks of a run by generation, with what each stands on, coloured by state."""
@@ -72,12 +88,42 @@ def _print_mermaid(run: Run) -> None:
     for before, after, implied in edges(run):
         output.line(f"  {number[before]} {'-.->' if implied else '-->'} {number[after]}")
     for state, mark in MARKS.items():
-        output.line(f"  classDef {state} {_FILLS[mark.colour]}")
+        box = _BOXES[mark.colour]
+        output.line(f"  classDef {state} fill:{box.fill},stroke:{box.stroke},color:{box.text}")
 
 
 def _label(text: str) -> str:
     """Write text for a quoted label: what has a meaning there goes by its number."""
     return "".join(char if char.isalnum() or char in " .,:/()_-" else f"#{ord(char)};" for char in safe(text))
+
+
+def _print_dot(run: Run) -> None:
+    """Print a digraph (graphviz.org/doc/info/lang.html); nodes are numbered as in Mermaid."""
+    number = {task.id: f"t{place}" for place, task in enumerate(run.plan.tasks)}
+    output.line(f"digraph {_quoted(run.id)} {{")
+    output.line(f"  graph [rankdir=LR, label={_quoted(run.start.intent)}]")
+    output.line('  node [shape=box, style="rounded,filled"]')
+    for generation, tasks in generations(run):
+        output.line(f"  subgraph cluster_{generation} {{")
+        output.line(f'    graph [label="generation {generation}", style=dashed]')
+        for task in tasks:
+            mark = MARKS[run.tasks[task.id].status]
+            box = _BOXES[mark.colour]
+            label = _quoted(f"{mark.symbol} {task.id}", task.title)
+            output.line(
+                f"    {number[task.id]} [label={label}, "
+                f'fillcolor="{box.fill}", color="{box.stroke}", fontcolor="{box.text}"]'
+            )
+        output.line("  }")
+    for before, after, implied in edges(run):
+        output.line(f"  {number[before]} -> {number[after]}{' [style=dashed]' if implied else ''}")
+    output.line("}")
+
+
+def _quoted(*lines: str) -> str:
+    """Write lines of text as a quoted string: a label takes backslashes and character references for more."""
+    text = "\n".join(safe(line) for line in lines).replace("&", "&amp;").replace("\\", r"\\")
+    return '"' + text.replace('"', r"\"").replace("\n", r"\n") + '"'
 
 
 def _print_json(run: Run) -> None:
@@ -99,5 +145,6 @@ def _print_json(run: Run) -> None:
 _FORMATS: Mapping[Format, Callable[[Run], None]] = {
     "text": _print_text,
     "mermaid": _print_mermaid,
+    "dot": _print_dot,
     "json": _print_json,
 }

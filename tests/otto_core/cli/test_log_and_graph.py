@@ -155,3 +155,40 @@ def test_the_graph_in_mermaid_is_safe_whatever_ids_and_titles_say(tmp_path: Path
     assert '    t0["· end<br/>Say #34;no#34;#59; #60;b#62;#93;"]:::pending\n' in drawn
     assert "  t0 -.-> t1\n" in drawn
     assert re.findall(r"^    (\w+)\[", drawn, flags=re.MULTILINE) == ["t0", "t1"]
+
+
+def test_the_graph_in_dot_quotes_whatever_titles_say(tmp_path: Path, otto: Otto) -> None:
+    repo = make_repo(tmp_path)
+    odd = plan(
+        "0" * 40,
+        task("node", title='Say "no" &lt; \\N \\" \\\x1b]0;\n]; t9 -> t8 \\'),
+        task("graph", after=["node"], depends_on=[]),
+        task("edge", after=["node"]),
+        intent='An "odd" intent\\',
+    )
+    RunBuilder(repo, whole=odd).journal.close()
+    grey = 'fillcolor="#eeeeee", color="#999999", fontcolor="#333333"'
+    assert otto("graph", "--format", "dot", at=repo).stdout.splitlines() == [
+        'digraph "r-20261120-aaaa" {',
+        r'  graph [rankdir=LR, label="An \"odd\" intent\\"]',
+        '  node [shape=box, style="rounded,filled"]',
+        "  subgraph cluster_1 {",
+        '    graph [label="generation 1", style=dashed]',
+        rf'    t0 [label="· node\nSay \"no\" &amp;lt; \\N \\\" \\\\x1b]0;\\n]; t9 -> t8 \\", {grey}]',
+        "  }",
+        "  subgraph cluster_2 {",
+        '    graph [label="generation 2", style=dashed]',
+        rf'    t1 [label="· graph\nAdd graph", {grey}]',
+        rf'    t2 [label="· edge\nAdd edge", {grey}]',
+        "  }",
+        "  t0 -> t1 [style=dashed]",
+        "  t0 -> t2",
+        "}",
+    ]
+
+
+def test_a_string_of_dot_ends_where_it_should(shop: Path, otto: Otto) -> None:  # noqa: ARG001
+    string = re.compile(r'"(?:[^"\\]|\\.)*"')
+    bare = string.sub("", otto("graph", "--format", "dot").stdout)
+    assert '"' not in bare
+    assert bare.count("{") == bare.count("}") == 4
