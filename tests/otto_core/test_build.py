@@ -363,35 +363,6 @@ def test_a_gitignore_that_the_task_does_not_own_hides_nothing(repo: Path) -> Non
     assert reason_of(run, "mine").paths == (b".gitignore",)
 
 
-@pytest.mark.parametrize(
-    "trick",
-    [
-        "git add -A; git update-index --assume-unchanged README.md; echo y >> README.md",
-        "git update-index --skip-worktree README.md; echo y >> README.md",
-        "echo y >> README.md; git add -A; git commit -qm sneak",
-        "touch -r README.md stamp; echo Stare. > README.md; touch -r stamp README.md; rm stamp",
-        "printf 'junk' > .git/index; echo y >> README.md",
-        "rm -rf .git; echo y >> README.md",
-        "git config core.worktree /; echo y >> README.md",
-        "git config core.fileMode false; git config filter.x.clean 'cat /dev/null'; echo y >> README.md",
-    ],
-    ids=[
-        "assume-unchanged",
-        "skip-worktree",
-        "committed",
-        "forged times",
-        "poisoned index",
-        "no git directory",
-        "core.worktree",
-        "filters",
-    ],
-)
-def test_r_m9_no_trick_with_git_hides_a_foreign_edit(repo: Path, trick: str) -> None:
-    run = run_plan(repo, feature("mine", f"echo x > mine.txt; {trick}", max_attempts=1))
-    assert reason_of(run, "mine").kind is ReasonKind.WRITE_GATE
-    assert b"README.md" in reason_of(run, "mine").paths
-
-
 def test_r_s9_a_lock_on_the_users_index_and_busy_agents_get_in_nobodys_way(repo: Path) -> None:
     (repo / ".git/index.lock").write_text("held by an editor")
     busy = "for n in 1 2 3 4 5; do echo $n > {0}.txt; git add -A; git commit -qm $n; git status -s; done"
