@@ -9,10 +9,10 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import portalocker
+from msgspec.structs import replace
 
 from otto_core.errors import Locked
 from otto_core.model import Outcome
