@@ -25,7 +25,8 @@ from otto_core.evidence import adopt_history, summary_of
 from otto_core.execution import Ending, Exited, Stopped, Survived
 from otto_core.feedback import after_failure
 from otto_core.gate import AttemptStep, ExecutionGate, Place
-from otto_core.git import GitRepository, MergeRepository, commit_tree
+from otto_core.git.private import MergeRepository
+from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.model import Telemetry
 from otto_core.places import remove, write_new

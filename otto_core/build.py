@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from otto_core.compose import Composed, run_settings, slug_of
 from otto_core.driver import Driver, create_run, new_run_id
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository, git
+from otto_core.git.program import git
+from otto_core.git.repository import GitRepository
 
 TOLD = 5
 """How many paths are named."""

@@ -10,7 +10,7 @@ from merge.trees import entry
 from otto_core import events as ev
 from otto_core.config import FILE_NAME, Settings, read_settings
 from otto_core.errors import PlanRejected, UsageError
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.model import SandboxMode
 from otto_core.snapshot import require_filters
 from planner.compile import Compiled, Defaults, Rejected, compile_plan

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from merge.objects import Oid
 from merge.patterns import PathSet
 from merge.trees import Change, apply, walk
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.state import Run
 from planner.model import Contract
 

@@ -22,7 +22,7 @@ from otto_core.checks import Checker, ChecksStopped, final_checks
 from otto_core.contracts import versions
 from otto_core.errors import OttoError, RepositoryUnusable
 from otto_core.gate import ExecutionGate
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.landing import Lander
 from otto_core.model import Outcome

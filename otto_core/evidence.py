@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from merge.objects import SYMLINK, Oid
-from otto_core.git import GitRepository, adopt_commits
+from otto_core.git.adoption import adopt_commits
+from otto_core.git.repository import GitRepository
 from otto_core.scan import scan
 from otto_core.slots import Slot
 

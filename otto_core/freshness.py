@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Appended, Journal
 from otto_core.state import Run
 

@@ -25,7 +25,8 @@ from otto_core.checks import Check, Checker, checks_of_task
 from otto_core.contracts import versions_after
 from otto_core.errors import RepositoryUnusable
 from otto_core.feedback import tail
-from otto_core.git import GitRepository, MergeRepository
+from otto_core.git.private import MergeRepository
+from otto_core.git.repository import GitRepository
 from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
 from otto_core.places import remove
 from otto_core.publish import publish

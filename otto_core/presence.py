@@ -2,7 +2,7 @@
 
 from merge.candidate import Landed
 from merge.objects import Oid
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.refs import run_ref
 from otto_core.state import Run
 

@@ -10,7 +10,7 @@ from merge.paths import show
 from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, swap
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.state import Run
 
 

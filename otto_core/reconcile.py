@@ -5,7 +5,7 @@ from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.contracts import versions
 from otto_core.errors import Locked, RepositoryUnusable
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.publish import publish
 from otto_core.recovery import resolve

@@ -3,7 +3,7 @@
 from merge.objects import Oid
 from merge.swap import Lost, SwapBusy, SwapRefused, swap
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 
 
 def run_ref(run: str, *parts: str) -> str:

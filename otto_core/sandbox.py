@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 
+from otto_core.capture import capture
 from otto_core.config import Settings
 from otto_core.errors import UsageError
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.model import SandboxMode
-from otto_core.process import capture
 
 _NAMESPACE = (
     *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),

@@ -17,7 +17,7 @@ from msgspec import structs
 from otto_core import events as ev
 from otto_core.config import Settings
 from otto_core.environment import allowed
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
 from otto_core.sandbox import View
 from otto_core.slots import Slot

@@ -18,7 +18,7 @@ import portalocker
 from merge.objects import Oid
 from merge.trees import Entry
 from otto_core.errors import RepositoryUnusable, UsageError
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.scan import Stamp
 
 

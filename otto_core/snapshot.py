@@ -19,7 +19,8 @@ from merge.paths import fold, forbidden, show
 from merge.patterns import PathSet
 from merge.trees import Change, Entry, apply
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository, git, must, read_index
+from otto_core.git.program import git, must
+from otto_core.git.repository import GitRepository, read_index
 from otto_core.ignore import IgnoreRules
 from otto_core.places import remove, write_new
 from otto_core.scan import Scan, Stamp, scan

@@ -15,10 +15,12 @@ from pathlib import Path
 from merge.objects import Oid
 from merge.trees import walk
 from otto_core import places
+from otto_core.capture import Completed
 from otto_core.errors import RepositoryUnusable
 from otto_core.execution import end_marked
-from otto_core.git import GitRepository, git, must, prepare_private
-from otto_core.process import Completed
+from otto_core.git.private import prepare_private
+from otto_core.git.program import git, must
+from otto_core.git.repository import GitRepository
 from otto_core.scan import Scan, scan
 from otto_core.slots import Slot
 

@@ -10,7 +10,7 @@ from otto_core.cli.plan import show_plan, tell_warnings
 from otto_core.compose import compose
 from otto_core.errors import UsageError
 from otto_core.freshness import record_shown
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.presence import landed_in_git
 from otto_core.report import document, summary
 from otto_core.scheduler import EXIT_CODES

@@ -6,7 +6,7 @@ from typing import Literal
 from merge.objects import Oid
 from merge.trees import Change, changes
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.model import path_text
 from otto_core.state import Attempt, TaskState
 

@@ -14,7 +14,7 @@ from otto_core.build import build
 from otto_core.cli import live, output
 from otto_core.compose import compose
 from otto_core.errors import UsageError
-from otto_core.git import GitRepository, init_sample
+from otto_core.git.repository import GitRepository, init_sample
 from otto_core.model import Reason
 from otto_core.refs import run_ref
 from otto_core.report import summary

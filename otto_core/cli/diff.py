@@ -10,7 +10,7 @@ from otto_core.cli.changed import Comparison
 from otto_core.cli.output import Styled
 from otto_core.errors import UsageError
 from otto_core.freshness import record_shown, target_of
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.state import Run, TaskState
 
 

@@ -13,7 +13,8 @@ from otto_core.cli import output
 from otto_core.cli.output import Styled
 from otto_core.cli.version import version_of
 from otto_core.errors import ExitCode, OttoError, RepositoryUnusable
-from otto_core.git import GitRepository, git_version
+from otto_core.git.program import git_version
+from otto_core.git.repository import GitRepository
 from otto_core.report import error_document
 from planner.violations import Violation
 

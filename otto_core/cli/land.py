@@ -7,7 +7,7 @@ from merge.swap import Lost, swap
 from otto_core.cli import output, select
 from otto_core.errors import RepositoryUnusable, Stale, UsageError
 from otto_core.freshness import expectation, record_shown, target_of
-from otto_core.git import GitRepository, fast_forward_checkout
+from otto_core.git.repository import GitRepository, fast_forward_checkout
 from otto_core.refs import run_ref
 from otto_core.state import Run
 

@@ -8,7 +8,7 @@ import click
 from otto_core.cli import output
 from otto_core.compose import Composed, compose
 from otto_core.errors import UsageError
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.model import json_of
 from planner.canonical import plan_id
 from planner.model import Task

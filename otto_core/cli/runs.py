@@ -6,7 +6,7 @@ import click
 
 from otto_core.cli import output
 from otto_core.cli.output import OUTCOME_COLOURS, Styled
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.report import landed_count
 from otto_core.runlock import as_seen

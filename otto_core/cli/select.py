@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from otto_core.errors import UsageError
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.state import Attempt, Run, TaskState
 

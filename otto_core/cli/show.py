@@ -10,7 +10,7 @@ from otto_core.cli import changed, output, select
 from otto_core.cli.log import clock, event_document
 from otto_core.cli.output import MARKS, Styled, symbol
 from otto_core.cli.words import sentence
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal, Stored
 from otto_core.model import Reason, Telemetry, Verdict, json_of
 from otto_core.presence import landed_in_git

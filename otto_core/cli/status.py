@@ -5,7 +5,7 @@ import click
 from otto_core.cli import output, select
 from otto_core.cli.output import OUTCOME_COLOURS, Styled, symbol
 from otto_core.freshness import record_shown
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome, TaskStatus
 from otto_core.presence import landed_in_git
 from otto_core.refs import run_ref

@@ -8,7 +8,7 @@ import yaml
 
 from otto_core.build import build
 from otto_core.compose import compose
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.model import Reason
 from otto_core.session import Observer
 from otto_core.state import Run

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from otto_core import events as ev
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from otto_core.refs import run_ref

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from otto_core.checkout import Dirty, dirty_files
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from tests.builders import git, make_repo
 from tests.otto_core.runs import fingerprint, run_plan, writes
 

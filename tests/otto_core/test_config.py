@@ -7,7 +7,7 @@ import pytest
 from otto_core.compose import compose, slug_of
 from otto_core.config import Settings, read_settings
 from otto_core.errors import UsageError
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from tests.builders import git, make_repo
 from tests.otto_core.runs import write_plan, writes
 

@@ -5,7 +5,7 @@ import pytest
 
 from otto_core import events as ev
 from otto_core.freshness import Expectation, expectation, record_shown, target_of
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from tests.builders import RunBuilder, git, make_repo, task
 

@@ -7,9 +7,10 @@ import pytest
 
 from merge.objects import Oid
 from merge.strategies import MergeTreeAnswer, Unavailable
-from otto_core import git as edge
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository, MergeRepository
+from otto_core.git.private import MergeRepository
+from otto_core.git.program import git_env, git_version
+from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
 from tests.builders import git, make_repo, write_commit, write_tree
 from tests.otto_core.runs import feature, fingerprint, run_plan
@@ -99,7 +100,7 @@ def test_with_a_git_older_than_2_38_ort_is_off_and_says_so(
     repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wrap_git(tmp_path, OLD_GIT, monkeypatch)
-    assert edge.git_version() == (2, 37, 7)
+    assert git_version() == (2, 37, 7)
     answer = merging(repo).merge_tree(side(repo, a_txt="x\n"), side(repo, a_txt="y\n"))
     assert isinstance(answer, Unavailable)
     assert "2.37.7 is older than 2.38" in answer.reason
@@ -133,5 +134,5 @@ def test_the_environment_of_ottos_own_git_has_none_of_the_users_git_variables(
 ) -> None:
     monkeypatch.setenv("GIT_DIR", "/nonexistent")
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", "evil")
-    assert not {"GIT_DIR", "GIT_EXTERNAL_DIFF"} & edge.git_env().keys()
-    assert edge.git_env()["LC_ALL"] == "C"
+    assert not {"GIT_DIR", "GIT_EXTERNAL_DIFF"} & git_env().keys()
+    assert git_env()["LC_ALL"] == "C"

@@ -9,7 +9,8 @@ import pytest
 from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable, UsageError
-from otto_core.git import GitRepository, MergeRepository
+from otto_core.git.private import MergeRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from otto_core.reconcile import reconcile_all

@@ -18,7 +18,7 @@ from otto_core.config import Settings
 from otto_core.driver import create_run
 from otto_core.errors import RepositoryUnusable
 from otto_core.gate import ExecutionGate
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.landing import Lander
 from otto_core.model import ReasonKind, TaskStatus, Telemetry

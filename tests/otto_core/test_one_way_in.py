@@ -72,8 +72,8 @@ def users_of(*names: str) -> set[str]:
     return found
 
 
-def test_r_g1_i1_only_one_module_spawns() -> None:
-    assert users_of(*SPAWNERS) == {"otto_core.process"}
+def test_r_g1_i1_commands_are_spawned_by_one_module_and_ottos_own_programs_by_another() -> None:
+    assert users_of(*SPAWNERS) == {"otto_core.process", "otto_core.capture"}
 
 
 def test_r_g1_i1_only_executions_are_spawned() -> None:
@@ -97,7 +97,7 @@ def test_r_s4_processes_are_signalled_only_where_they_are_started_and_where_a_sl
 
 
 def test_r_g1_only_git_and_the_probe_of_the_sandbox_are_short_programs() -> None:
-    assert users_of("otto_core.process.capture") == {"otto_core.git", "otto_core.sandbox"}
+    assert users_of("otto_core.capture.capture") == {"otto_core.git.program", "otto_core.sandbox"}
 
 
 def test_r_g1_code_is_not_looked_up_by_name_where_it_could_reach_around_the_gate() -> None:

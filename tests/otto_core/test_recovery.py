@@ -8,7 +8,7 @@ from merge.objects import Oid
 from merge.swap import swap
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.landing import Lander
 from otto_core.model import TaskStatus

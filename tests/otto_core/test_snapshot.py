@@ -10,7 +10,7 @@ import pytest
 from merge.patterns import PathSet
 from merge.trees import Change
 from otto_core.errors import RepositoryUnusable
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.slots import Slot
 from otto_core.snapshot import Captured, capture, require_filters
 from otto_core.worktrees import reset

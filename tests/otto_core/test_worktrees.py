@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.process import MARKER
 from otto_core.slots import Slot, borrow
 from otto_core.worktrees import occupy, reset

@@ -1,0 +1,42 @@
+"""Otto's own short programs, such as git: run to their end, with what they print.
+
+It stands beside `otto_core.process`, so that a command that only looks need not get ready to spawn threads.
+"""
+
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """A finished short program: exit code and both streams."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+def capture(
+    argv: Sequence[str | bytes],
+    *,
+    env: Mapping[str, str],
+    cwd: Path | None = None,
+    stdin: bytes = b"",
+    timeout_s: float = 300.0,
+) -> Completed:
+    """Run one of Otto's own short programs (git) and collect what it prints.
+
+    Raises:
+        OSError: it cannot be executed.
+        TimeoutError: it did not end in time and was killed.
+
+    """
+    try:
+        done = subprocess.run(
+            argv, cwd=cwd, env=dict(env), input=stdin, capture_output=True, timeout=timeout_s, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise TimeoutError(f"{argv[0]!r} did not end within {timeout_s:g} s") from error
+    return Completed(done.returncode, done.stdout, done.stderr)

@@ -1,0 +1,1 @@
+"""All that knows Git: by the git program, by libgit2. Importing this imports neither."""

@@ -1,0 +1,65 @@
+"""Take an attempt's own commits, with all that they need, out of objects that nobody vouches for."""
+
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import FileMode, RepositoryOpenFlag
+
+from merge.objects import Oid, Repository
+from merge.paths import forbidden
+from otto_core.git.repository import GitRepository
+
+MAX_ADOPTED = 10_000
+"""How many objects of an attempt's own commits are kept at most."""
+
+MAX_ADOPTED_BYTES = 100_000_000
+"""How large they may be together."""
+
+
+def adopt_commits(
+    repository: GitRepository, own_git_dir: Path, objects: Path, head: Oid
+) -> tuple[str, ...] | None:
+    """Copy a commit, and all that it needs and the user's repository lacks, out of untrusted objects.
+
+    `own_git_dir` is one of Otto's that reads the user's objects. Gives the subjects of the copied commits
+    on the first-parent chain, oldest first; None where an object is missing, damaged, or there are more
+    than `MAX_ADOPTED`.
+    """
+    try:
+        foreign = pygit2.Repository(str(own_git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
+        foreign.odb.add_disk_alternate(str(objects))
+        lacking = _lacking(repository.repo, foreign, head)
+        for oid in lacking:
+            repository.repo.odb.write(*foreign.odb.read(oid))
+        subjects = []
+        commit = foreign[head].peel(pygit2.Commit)
+        while commit.id in lacking:
+            subjects.append(commit.message.partition("\n")[0])
+            if not commit.parent_ids:
+                break
+            commit = foreign[commit.parent_ids[0]].peel(pygit2.Commit)
+        return tuple(reversed(subjects))
+    except (pygit2.GitError, KeyError, ValueError, OSError):
+        return None
+
+
+def _lacking(known: Repository, foreign: Repository, head: Oid) -> dict[Oid, None]:
+    """List what a commit needs and `known` lacks (ValueError if that is too much)."""
+    found: dict[Oid, None] = {}
+    waiting, room = [head], MAX_ADOPTED_BYTES
+    while waiting:
+        oid = waiting.pop()
+        if oid in found or oid in known:
+            continue
+        found[oid] = None
+        room -= foreign.odb.read_header(oid)[1]
+        if len(found) > MAX_ADOPTED or room < 0:
+            raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")
+        match foreign[oid]:
+            case pygit2.Commit() as commit:
+                waiting += [commit.tree_id, *commit.parent_ids]
+            case pygit2.Tree() as tree:
+                if any(forbidden(entry.raw_name or b"") for entry in tree):
+                    raise ValueError(f"a tree of {oid} has a name that Git forbids")
+                waiting += [entry.id for entry in tree if entry.filemode != FileMode.COMMIT]
+    return found

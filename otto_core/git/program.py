@@ -1,0 +1,74 @@
+"""The git program, run the one way that is safe in a stranger's repository.
+
+A scrubbed environment, the C locale, no hooks, no file-system monitor, no automatic gc and a time limit.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from otto_core.capture import Completed, capture
+from otto_core.errors import RepositoryUnusable
+
+_SAFE_OPTIONS = (
+    "core.hooksPath=/dev/null",
+    "core.fsmonitor=false",
+    "core.untrackedCache=false",
+    "core.safecrlf=false",  # a warning about content is the user's, a refusal would be the task's end
+    "gc.auto=0",
+    "maintenance.auto=false",
+    "core.fsync=committed",
+)
+
+
+def git_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give the environment for Otto's own calls of git: the user's without `GIT_*`, in the C locale."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    return {**env, "LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", **(extra or {})}
+
+
+def git(
+    *args: str | bytes,
+    git_dir: Path,
+    work_tree: Path | None = None,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run the git program against one git directory; the exit code is the caller's to judge.
+
+    Raises:
+        RepositoryUnusable: there is no git program, or it hangs.
+
+    """
+    options = [part for option in _SAFE_OPTIONS for part in ("-c", option)]
+    places = [f"--git-dir={git_dir}", *([f"--work-tree={work_tree}"] if work_tree else [])]
+    try:
+        return capture(
+            ["git", *options, *places, *args], env=git_env(env), cwd=work_tree or git_dir, stdin=stdin
+        )
+    except (OSError, TimeoutError) as error:
+        raise RepositoryUnusable(f"git could not run: {error}", hint="install git 2.38 or newer") from error
+
+
+def must(done: Completed, doing: str) -> bytes:
+    """Give the output of a git command that has to succeed.
+
+    Raises:
+        RepositoryUnusable: it did not; the message carries what git said.
+
+    """
+    if done.code != 0:
+        said = done.err.decode("utf-8", "replace").strip()
+        raise RepositoryUnusable(f"{doing} failed: {said}", hint="check the disk and `git fsck`")
+    return done.out
+
+
+def git_version() -> tuple[int, ...]:
+    """Give the version of the git program, such as (2, 39, 5); () if there is none."""
+    try:
+        said = capture(["git", "--version"], env=git_env()).out.decode("ascii", "replace")
+    except OSError:
+        return ()
+    found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
+    return tuple(int(part or 0) for part in found.groups()) if found else ()
