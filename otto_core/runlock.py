@@ -2,7 +2,8 @@
 
 Correctness depends on the kernel: an exclusive lock on the run's own file is held while the driver lives
 and is freed when it dies, however it dies. The file is never deleted (a second holder could lock its
-successor); its content only tells who holds it.
+successor); its content only tells who holds it. Whoever asks takes a shared lock for an instant, so a driver
+that begins at that very instant tries again for a moment.
 """
 
 import os
@@ -10,6 +11,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final, Literal
 
 import portalocker
 from msgspec.structs import replace
@@ -17,6 +19,12 @@ from msgspec.structs import replace
 from otto_core.errors import Locked
 from otto_core.model import Outcome
 from otto_core.state import Run
+from otto_core.writesets import FileId
+
+_PATIENCE_S: Final = 0.25
+"""How long a driver that begins puts up with someone who only asks."""
+
+_PROBE: Final = portalocker.LockFlags.SHARED | portalocker.LockFlags.NON_BLOCKING
 
 
 def driver_name() -> str:
@@ -34,7 +42,7 @@ def hold(store: Path, run: str) -> Iterator[None]:
     """
     place = _place(store, run)
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = portalocker.Lock(place, mode="a+", timeout=0, fail_when_locked=True)
+    lock = portalocker.Lock(place, mode="a+", timeout=_PATIENCE_S, check_interval=0.01)
     try:
         file = lock.acquire()
     except portalocker.LockException as error:
@@ -52,16 +60,21 @@ def hold(store: Path, run: str) -> Iterator[None]:
 
 def is_driven(store: Path, run: str) -> bool:
     """Tell whether a living process drives the run. Takes the lock for an instant if it is free."""
-    place = _place(store, run)
-    if not place.exists():
-        return False
-    probe = portalocker.Lock(place, mode="a", timeout=0, fail_when_locked=True)
+    return probe(store, run)[0] == "held"
+
+
+def probe(store: Path, run: str) -> tuple[Literal["held", "free", "gone"], FileId | None]:
+    """Say how the lock of a run is, and which file that was said of (None where there is none)."""
     try:
-        probe.acquire()
-    except portalocker.LockException:
-        return True
-    probe.release()
-    return False
+        with _place(store, run).open("rb") as file:
+            status = os.fstat(file.fileno())
+            try:
+                portalocker.lock(file, _PROBE)
+            except portalocker.LockException:
+                return "held", (status.st_dev, status.st_ino)
+            return "free", (status.st_dev, status.st_ino)
+    except FileNotFoundError:
+        return "gone", None
 
 
 def as_seen(store: Path, run: Run) -> Run:

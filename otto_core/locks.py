@@ -1,0 +1,287 @@
+"""Locks between the runs of a repository: which task may write which paths now, and who is in its way.
+
+One table, `otto/locks/table.json`, lists the write sets of all tasks that execute. It is changed under an
+exclusive lock on `otto/locks/guard`, which is never deleted by Otto, and is replaced as a whole, so that
+reading needs no lock. Whether an entry counts is decided by the kernel and never by a time: its holder lives
+while the exclusive lock of its run is held (`otto_core.runlock`). Where that lock's file was deleted or
+replaced by someone, the kernel's table of processes decides. What the table holds of a driver's own run is
+written anew from memory at each of its changes, so a table that was deleted or damaged heals.
+
+The locks are advisory: a task of another run that executes without them (`--no-locks`) is not seen.
+"""
+
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import portalocker
+import psutil
+
+from otto_core.errors import Locked, RepositoryUnusable
+from otto_core.runlock import probe
+from otto_core.writesets import NO_FILE, Contention, Holder, Who, WriteSet, in_the_way
+
+PATIENCE_S: Final = 10.0
+"""How long others may hold the guard of the table, which takes milliseconds, until that is told."""
+
+_POLL_S: Final = 0.005
+_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
+
+
+class GivenUp(Exception):
+    """Whoever waited for the guard of the table has been asked to stop."""
+
+
+def holders(store: Path) -> tuple[Holder, ...]:
+    """List the tasks that hold their write sets now, in all runs of a repository. Writes nothing."""
+    return _living(store, _read(_table(store)) or ())
+
+
+def contentions(store: Path, wanted: Mapping[str, WriteSet], *, run: str = "") -> dict[str, Contention]:
+    """Say for each task of `run` that could not start now who is in its way. Writes nothing."""
+    others = [holder for holder in holders(store) if holder.run != run]
+    found = ((task, in_the_way(others, task, writes)) for task, writes in wanted.items())
+    return {task: contention for task, contention in found if contention is not None}
+
+
+class LockTable:
+    """The locks of one run, as its driver takes and releases them.
+
+    Correctness depends on the driver holding the lock of its run from before the first `acquire` until after
+    the last `release`. Its methods block for as long as the guard of the table is held by others, and may be
+    called from any thread.
+    """
+
+    def __init__(self, store: Path, run: str, *, patience_s: float = PATIENCE_S) -> None:
+        self._store = store
+        self._run = run
+        self._patience_s = patience_s
+        self._who = _this_process()
+        self._mine: dict[str, Holder] = {}
+        self._turn = threading.Lock()
+
+    def holds(self, task: str, writes: WriteSet) -> bool:
+        """Tell whether this driver holds exactly that write set for a task."""
+        held = self._mine.get(task)
+        return held is not None and held.writes == writes
+
+    def clear(self) -> None:
+        """Drop what an earlier driver of the run left in the table.
+
+        Raises:
+            Locked, RepositoryUnusable: as `acquire`.
+
+        """
+        self._change(lambda _: None)
+
+    def acquire(
+        self, task: str, writes: WriteSet, *, given_up: Callable[[], bool] = lambda: False
+    ) -> Contention | None:
+        """Take the whole write set of a task, or nothing of it and say who is in the way.
+
+        `given_up` is asked while the guard is held by others.
+
+        Raises:
+            Locked: the guard of the table was not to be had.
+            GivenUp: the caller waits no longer.
+            RepositoryUnusable: the table cannot be written.
+
+        """
+
+        def take(others: tuple[Holder, ...]) -> Contention | None:
+            contention = in_the_way(others, task, writes)
+            if contention is None:
+                since = datetime.now(UTC).isoformat(timespec="seconds")
+                lock_file = probe(self._store, self._run)[1] or NO_FILE
+                self._mine[task] = Holder(self._run, task, writes, self._who, since, lock_file)
+            return contention
+
+        try:
+            return self._change(take, given_up)
+        except BaseException:
+            self._mine.pop(task, None)  # what the table does not say is not held
+            raise
+
+    def release(self, task: str) -> None:
+        """Give back the write set of a task.
+
+        Where the guard is not to be had, the entry leaves the table with this driver's next change, or end.
+
+        Raises:
+            RepositoryUnusable: the table cannot be written.
+
+        """
+        self._mine.pop(task, None)
+        try:
+            self._change(lambda _: None)
+        except Locked:
+            return
+
+    def _change(
+        self,
+        decide: Callable[[tuple[Holder, ...]], Contention | None],
+        given_up: Callable[[], bool] = lambda: False,
+    ) -> Contention | None:
+        """Let `decide` look at the living entries of other runs; then bring the table up to date."""
+        table = _table(self._store)
+        try:
+            table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._turn, _guarded(table.parent / "guard", self._patience_s, given_up):
+                before = _read(table)
+                others = tuple(h for h in _living(self._store, before or ()) if h.run != self._run)
+                decided = decide(others)
+                after = (*others, *self._mine.values())
+                if after != (before if before is not None or after else ()):
+                    _write(table, after)
+                return decided
+        except OSError as error:
+            raise RepositoryUnusable(
+                f"the lock table {table} cannot be written: {error.strerror}",
+                hint="mend that, or run with `--no-locks`",
+            ) from error
+
+
+# --- who lives
+
+
+def _this_process() -> Who:
+    return Who(os.getpid(), socket.gethostname(), _boot_id(), _started(os.getpid()) or 0.0)
+
+
+def _boot_id() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:  # no Linux: the time of the boot stands for it
+        return f"{psutil.boot_time():.0f}"
+
+
+def _started(pid: int) -> float | None:
+    """Say when a process started, None where there is none: clock ticks since the boot if the system tells.
+
+    proc(5), `/proc/PID/stat`, field 22. Other clocks are set now and then, and the answer with them.
+    """
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        with suppress(OSError):  # no Linux
+            return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
+        return process.create_time()
+    return None
+
+
+def _living(store: Path, entries: Iterable[Holder]) -> tuple[Holder, ...]:
+    """Leave out the entries whose drivers are dead."""
+    states = {run: probe(store, run) for run in {entry.run for entry in entries}}
+    boot = _boot_id()
+
+    def lives(entry: Holder) -> bool:
+        state, file = states[entry.run]
+        if file == entry.lock_file:
+            return state == "held"
+        return entry.who.boot == boot and _started(entry.who.pid) == entry.who.started
+
+    return tuple(filter(lives, entries))
+
+
+# --- the table and its guard
+
+
+def _table(store: Path) -> Path:
+    return store / "locks" / "table.json"
+
+
+def _read(table: Path) -> tuple[Holder, ...] | None:
+    """Read the table; None where there is none, or one that cannot be understood."""
+    try:
+        return tuple(map(_holder, json.loads(table.read_bytes())))
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None
+
+
+def _holder(row: Mapping[str, object]) -> Holder:
+    """Read an entry.
+
+    Raises:
+        TypeError, KeyError, ValueError: it is none.
+
+    """
+    match row:
+        case {
+            "run": str(run),
+            "task": str(task),
+            "since": str(since),
+            "writes": {"owns": [*owns], "extends": [*extends]},
+            "who": {"pid": int(pid), "host": str(host), "boot": str(boot), "started": float(started)},
+            "lock_file": [int(device), int(inode)],
+        }:
+            writes = WriteSet(tuple(map(str, owns)), tuple(map(str, extends)))
+            return Holder(run, task, writes, Who(pid, host, boot, started), since, (device, inode))
+    raise ValueError("no entry of the lock table")
+
+
+def _write(table: Path, entries: Iterable[Holder]) -> None:
+    """Replace the table. It need not outlive a power cut: no holder does."""
+    new = table.with_name("table.new")
+    content = json.dumps([asdict(entry) for entry in entries], indent=1)
+    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(file, "w", encoding="ascii") as out:
+        out.write(content)
+    new.replace(table)
+
+
+@contextmanager
+def _guarded(guard: Path, patience_s: float, given_up: Callable[[], bool]) -> Iterator[None]:
+    """Hold the guard of the table.
+
+    Raises:
+        Locked: it was not to be had in time.
+        GivenUp: the caller waits no longer.
+
+    """
+    deadline = time.monotonic() + patience_s
+    while True:
+        with guard.open("a+", encoding="utf-8") as file:
+            if _take(file.fileno()) and _is(guard, file.fileno()):
+                file.truncate(0)
+                file.write(str(os.getpid()))
+                file.flush()
+                yield
+                return
+        if given_up():
+            raise GivenUp
+        if time.monotonic() >= deadline:
+            raise _stuck(guard, patience_s)
+        time.sleep(_POLL_S)
+
+
+def _take(file: int) -> bool:
+    try:
+        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
+    except portalocker.LockException:
+        return False
+    return True
+
+
+def _is(path: Path, file: int) -> bool:
+    """Tell whether a name still stands for an open file: someone may have deleted it meanwhile."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _stuck(guard: Path, patience_s: float) -> Locked:
+    pid = guard.read_text("utf-8", "replace").strip()
+    return Locked(
+        f"the lock table has been in use for {patience_s:g}s by process {pid or 'unknown'}",
+        hint=f"it may be stopped: `kill -CONT {pid}`" if pid else "it may be stopped: look for it and go on",
+    )

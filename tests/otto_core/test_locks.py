@@ -1,0 +1,313 @@
+"""The lock table between real processes: taken whole, held while the holder lives, and not a moment longer."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from otto_core.errors import ExitCode, Locked
+from otto_core.locks import GivenUp, LockTable, contentions, holders
+from otto_core.runlock import hold
+from otto_core.writesets import WriteSet, refusal
+
+SRC = WriteSet(("src/**",))
+API = WriteSet(("docs/api.md", "src/api/**"))
+APART = WriteSet(("docs/**",))
+
+DRIVER = """
+import json, sys
+from pathlib import Path
+from otto_core.locks import LockTable
+from otto_core.runlock import hold
+from otto_core.writesets import WriteSet
+store, run = Path(sys.argv[1]), sys.argv[2]
+with hold(store, run):
+    locks = LockTable(store, run)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        verb, task, *patterns = line.split()
+        if verb == "take":
+            print(locks.acquire(task, WriteSet(tuple(patterns))), flush=True)
+        else:
+            locks.release(task)
+            print("released", flush=True)
+"""
+
+GUARDIAN = """
+import sys, time
+import portalocker
+with portalocker.Lock(sys.argv[1], mode="a+", timeout=0) as file:
+    file.write(str(__import__("os").getpid()))
+    file.flush()
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+class Driver:
+    """Another process that drives a run and takes locks when told."""
+
+    def __init__(self, store: Path, run: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, str(store), run],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._answer() == "ready"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def take(self, task: str, *patterns: str) -> str:
+        return self._tell(f"take {task} {' '.join(patterns)}")
+
+    def release(self, task: str) -> str:
+        return self._tell(f"release {task}")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def _tell(self, line: str) -> str:
+        assert self.process.stdin is not None
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> str:
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    (tmp_path / "otto").mkdir()
+    return tmp_path / "otto"
+
+
+@pytest.fixture
+def other(store: Path) -> Iterator[Driver]:
+    """Give a driver in a process of its own, which holds `src/**` for its task `theirs`."""
+    driver = Driver(store, "r-other")
+    try:
+        assert driver.take("theirs", "src/**") == "None"
+        yield driver
+    finally:
+        driver.kill()
+
+
+@pytest.fixture
+def mine(store: Path) -> Iterator[LockTable]:
+    with hold(store, "r-mine"):
+        yield LockTable(store, "r-mine")
+
+
+def table(store: Path) -> Path:
+    return store / "locks" / "table.json"
+
+
+def names(store: Path) -> list[str]:
+    return [f"{holder.run} {holder.task}" for holder in holders(store)]
+
+
+def test_r_g3_contention_says_who_holds_what_and_takes_nothing(
+    store: Path, other: Driver, mine: LockTable
+) -> None:
+    found = mine.acquire("mine", API)
+    assert found is not None
+    assert (found.task, found.pattern, found.holder_pattern) == ("mine", "src/api/**", "src/**")
+    assert (found.holder.run, found.holder.task, found.holder.who.pid) == ("r-other", "theirs", other.pid)
+    assert str(found).startswith(f"'theirs' of r-other ({other.pid}@")
+    assert not mine.holds("mine", API)
+    assert names(store) == ["r-other theirs"]
+
+
+def test_g2_the_whole_write_set_is_held_until_it_is_released(
+    store: Path, other: Driver, mine: LockTable
+) -> None:
+    assert mine.acquire("mine", APART) is None
+    assert mine.holds("mine", APART)
+    assert not mine.holds("mine", SRC)
+    assert "'mine' of r-mine" in other.take("second", "README.md", "docs/a.md")
+    assert other.take("third", "README.md") == "None", "nothing of a refused set is kept"
+    mine.release("mine")
+    assert not mine.holds("mine", APART)
+    assert other.take("second", "docs/a.md") == "None"
+    assert names(store) == ["r-other theirs", "r-other third", "r-other second"]
+
+
+def test_a_registry_is_shared_by_those_who_extend_it_and_by_nobody_else(store: Path, mine: LockTable) -> None:
+    assert mine.acquire("mine", WriteSet(("a",), ("routes.py",))) is None
+    with hold(store, "r-2"):
+        second = LockTable(store, "r-2")
+        assert second.acquire("extends it too", WriteSet(("b",), ("routes.py",))) is None
+        assert second.acquire("owns it", WriteSet(("routes.py",))) is not None
+
+
+def test_tasks_of_one_run_are_not_in_each_others_way(mine: LockTable) -> None:
+    assert mine.acquire("one", SRC) is None
+    assert mine.acquire("two", API) is None
+
+
+def test_g2_the_kernel_frees_the_locks_of_a_killed_driver(
+    store: Path, other: Driver, mine: LockTable
+) -> None:
+    other.kill()
+    assert "theirs" in table(store).read_text()
+    assert holders(store) == ()
+    assert mine.acquire("mine", SRC) is None
+    assert names(store) == ["r-mine mine"]
+    assert "theirs" not in table(store).read_text(), "what is dead is dropped"
+
+
+def test_a_stopped_driver_lives_and_holds(store: Path, other: Driver, mine: LockTable) -> None:
+    os.kill(other.pid, signal.SIGSTOP)
+    assert mine.acquire("mine", SRC) is not None
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+def test_where_the_lock_file_of_a_run_was_deleted_the_table_of_processes_decides(
+    store: Path, other: Driver, mine: LockTable, *, replaced: bool
+) -> None:
+    lock = store / "runs/r-other.lock"
+    lock.unlink()
+    if replaced:
+        lock.write_text("")
+    assert mine.acquire("mine", SRC) is not None
+    other.kill()
+    assert mine.acquire("mine", SRC) is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"boot": "another boot"}, {"started": 1.5}, {"pid": 2**22 + 1}],
+    ids=["another boot", "a pid that was used again", "no such process"],
+)
+def test_where_the_lock_file_was_deleted_no_other_process_is_taken_for_the_holder(
+    store: Path, other: Driver, mine: LockTable, change: dict[str, object]
+) -> None:
+    (store / "runs/r-other.lock").unlink()
+    rows = json.loads(table(store).read_text())
+    rows[0]["who"] |= change
+    table(store).write_text(json.dumps(rows))
+    assert mine.acquire("mine", SRC) is None
+
+
+@pytest.mark.parametrize(
+    "damage", [None, b"", b"[{", b"[{}]", b'{"a": 1}', b"\xff\x00", b"[[]]", b"7"], ids=repr
+)
+def test_a_deleted_or_damaged_table_heals_with_the_next_change_of_each_driver(
+    store: Path, other: Driver, mine: LockTable, damage: bytes | None
+) -> None:
+    assert mine.acquire("mine", APART) is None
+    if damage is None:
+        table(store).unlink()
+    else:
+        table(store).write_bytes(damage)
+    assert holders(store) == ()
+    assert mine.acquire("more", WriteSet(("more",))) is None
+    assert names(store) == ["r-mine mine", "r-mine more"]
+    assert other.release("nothing") == "released"
+    assert sorted(names(store)) == ["r-mine mine", "r-mine more", "r-other theirs"]
+
+
+def test_a_deleted_directory_of_locks_heals_too(store: Path, mine: LockTable) -> None:
+    assert mine.acquire("mine", SRC) is None
+    (store / "locks/guard").unlink()
+    assert mine.acquire("more", APART) is None
+    for file in (store / "locks").iterdir():
+        file.unlink()
+    (store / "locks").rmdir()
+    mine.release("more")
+    assert names(store) == ["r-mine mine"]
+
+
+def test_a_driver_that_starts_clears_what_an_earlier_one_of_its_run_left(store: Path, other: Driver) -> None:
+    other.kill()
+    with hold(store, "r-other"):
+        assert names(store) == ["r-other theirs"], "the lock of the run is held again"
+        LockTable(store, "r-other").clear()
+        assert holders(store) == ()
+
+
+def test_looking_writes_nothing(store: Path, other: Driver) -> None:
+    def files() -> dict[str, tuple[bytes, int]]:
+        found = (path for path in store.rglob("*") if path.is_file())
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
+
+    before = files()
+    assert names(store) == ["r-other theirs"]
+    found = contentions(store, {"mine": API, "apart": APART})
+    assert list(found) == ["mine"]
+    assert contentions(store, {"mine": API}, run="r-other") == {}
+    assert files() == before
+
+
+def test_looking_at_a_repository_without_locks_finds_none(tmp_path: Path) -> None:
+    assert holders(tmp_path / "otto") == ()
+    assert not (tmp_path / "otto").exists()
+
+
+def test_a_refusal_names_the_task_the_holder_and_what_to_type(store: Path, other: Driver) -> None:
+    error = refusal(contentions(store, {"mine": API, "also": SRC}).values())
+    assert "'mine' has to wait" in error.message
+    assert f"{other.pid}@" in error.message
+    assert "1 more" in error.message
+    assert "--wait" in error.hint
+    assert "r-other" in error.hint
+    assert error.exit_code is ExitCode.LOCKED
+
+
+@pytest.fixture
+def stopped_guardian(store: Path) -> Iterator[int]:
+    """Stop a process while it holds the guard of the table; gives its id."""
+    guard = store / "locks" / "guard"
+    guard.parent.mkdir(exist_ok=True)
+    with subprocess.Popen([sys.executable, "-c", GUARDIAN, str(guard)], stdout=subprocess.PIPE) as guardian:
+        assert guardian.stdout is not None
+        assert guardian.stdout.readline() == b"held\n"
+        guardian.send_signal(signal.SIGSTOP)
+        yield guardian.pid
+        guardian.kill()
+
+
+def test_a_stopped_holder_of_the_guard_is_named_and_hangs_nobody(store: Path, stopped_guardian: int) -> None:
+    with hold(store, "r-mine"):
+        locks = LockTable(store, "r-mine", patience_s=0.05)
+        with pytest.raises(Locked, match=f"by process {stopped_guardian}") as refused:
+            locks.acquire("mine", SRC)
+        assert f"kill -CONT {stopped_guardian}" in refused.value.hint
+        assert not locks.holds("mine", SRC)
+        locks.release("mine")
+
+
+def test_whoever_waits_for_the_guard_can_be_asked_to_stop(store: Path, stopped_guardian: int) -> None:
+    assert stopped_guardian
+    with hold(store, "r-mine"), pytest.raises(GivenUp):
+        LockTable(store, "r-mine", patience_s=600).acquire("mine", SRC, given_up=lambda: True)
+
+
+def test_of_many_at_once_exactly_one_gets_the_lock(store: Path) -> None:
+    with ExitStack() as stack:
+        for number in range(8):
+            stack.enter_context(hold(store, f"r-{number}"))
+        tables = [LockTable(store, f"r-{number}") for number in range(8)]
+        got: list[bool] = []
+        threads = [
+            threading.Thread(target=lambda t=t: got.append(t.acquire("task", SRC) is None)) for t in tables
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(got) == [False] * 7 + [True]
+        assert len(holders(store)) == 1
