@@ -85,7 +85,7 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.PLAN_REJECTED: "the plan breaks rules; all violations are listed",
     ExitCode.REPOSITORY: "the repository, its store or its worktrees cannot be used; the base is no commit",
     ExitCode.AGENT: "a configured agent cannot be used. Reserved: no agent of this version needs a client",
-    ExitCode.LOCKED: "another Otto drives the run",
+    ExitCode.LOCKED: "another Otto drives the run, or a task of another run is writing the same paths",
     ExitCode.BUDGET: "a budget paused the run; the limit and its value are named",
     ExitCode.STALE: "a branch moved since it was shown; nothing was done",
     ExitCode.REGRESSION: "a final check passes on the base and fails on the result",
@@ -101,6 +101,7 @@ OUTCOMES: Final[Mapping[Outcome, str]] = {
     Outcome.FAILED: "no task landed",
     Outcome.REGRESSION: "a final check passes on the base and fails on the result",
     Outcome.BUDGET: "paused by a budget",
+    Outcome.WAITING: "paused: only tasks are left whose paths another run is writing",
     Outcome.INTERRUPTED: "paused by an interrupt, a SIGTERM or a lost terminal; or its driver is gone",
 }
 

@@ -1,8 +1,8 @@
 """The life of an attempt: the one module that writes its transitions.
 
-compile -> start (journalled) -> execute through the gate -> snapshot -> end (journalled). Whatever the end,
-what the attempt wrote is a commit under a ref before the journal speaks of it, and only then does its
-worktree go back to the pool.
+lock -> compile -> start (journalled) -> execute through the gate -> snapshot -> end (journalled) -> unlock.
+Whatever the end, what the attempt wrote is a commit under a ref before the journal speaks of it, and only
+then does its worktree go back to the pool.
 """
 
 import os
@@ -37,13 +37,24 @@ from otto_core.slots import Slot, borrow
 from otto_core.snapshot import Captured, capture
 from otto_core.state import Run, TaskState
 from otto_core.worktrees import occupy, overlay, reset, set_aside
+from otto_core.writesets import Contention
 from planner.canonical import plan_id
 from planner.model import Plan, Task
 from planner.retry import compile_retry
 
 
-async def attempt(session: Session, gate: ExecutionGate, name: str) -> None:
-    """Execute a task once and journal how it ended."""
+async def attempt(session: Session, gate: ExecutionGate, name: str) -> Contention | None:
+    """Execute a task once and journal how it ended.
+
+    Gives who is in the way where another run is writing the task's paths; nothing has happened then.
+    """
+    async with gate.hold(name) as contention:
+        if contention is None:
+            await _attempt(session, gate, name)
+        return contention
+
+
+async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
     with borrow(session.worktrees, "slot") as slot:
         pinned = session.run
         await session.in_thread(partial(_furnish, session, slot, pinned, name))

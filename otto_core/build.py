@@ -5,16 +5,21 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
-from otto_core.compose import Composed, run_settings, slug_of
+from otto_core.compose import Composed, Locking, run_settings, slug_of
 from otto_core.driver import Driver, create_run, new_run_id
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
+from otto_core.locks import LockTable, contentions
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
 from otto_core.sandbox import choose, view_of
 from otto_core.session import Observer, Session
 from otto_core.slots import worktree_root
 from otto_core.state import Run
+from otto_core.writesets import refusal, write_set
+from planner.model import Plan
+
+_TAKE_LOCKS = Locking()
 
 
 def build(
@@ -22,6 +27,7 @@ def build(
     composed: Composed,
     *,
     keep_worktrees: bool = False,
+    locking: Locking = _TAKE_LOCKS,
     observe: Observer | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Run:
@@ -30,10 +36,13 @@ def build(
     What an earlier driver left half landed is reconciled from Git first; what cannot be is told to `warn`.
 
     Raises:
+        Locked: another run is writing paths of the plan, and the run is not to wait; nothing was written.
         RepositoryUnusable: the repository, its store or the worktrees cannot be used.
 
     """
     repository.require_writable()
+    if locking.held and locking.wait_s == 0:
+        _require_free(repository, composed.plan)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal.open(repository.store / STORE))
         for problem in reconcile_all(repository, journal):
@@ -42,7 +51,11 @@ def build(
         stack.enter_context(hold(repository.store, run_id))
         sandbox, bwrap = choose(composed.settings.sandbox)
         settings = run_settings(
-            composed.settings, composed.plan, sandbox=sandbox, keep_worktrees=keep_worktrees
+            composed.settings,
+            composed.plan,
+            sandbox=sandbox,
+            keep_worktrees=keep_worktrees,
+            locking=locking,
         )
         run = create_run(
             repository,
@@ -55,8 +68,23 @@ def build(
         )
         worktrees = worktree_root(repository, composed.settings.worktrees.root)
         session = Session(run, journal, repository, composed.settings, worktrees)
+        if locking.held:
+            session.locks = LockTable(repository.store, run_id)
+            session.locks.clear()
         if bwrap:
             session.view = view_of(bwrap, repository, composed.settings, worktrees)
         if observe is not None:
             session.observe = observe
         return asyncio.run(Driver(session).drive())
+
+
+def _require_free(repository: GitRepository, plan: Plan) -> None:
+    """Refuse a plan that another run is in the way of.
+
+    Raises:
+        Locked: another run is writing paths of the plan.
+
+    """
+    wanted = {task.id: write_set(plan, task) for task in plan.tasks}
+    if found := contentions(repository.store, wanted):
+        raise refusal(found.values())

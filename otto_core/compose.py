@@ -67,8 +67,21 @@ def settings_at(repository: GitRepository, commit: Oid) -> Settings:
     return read_settings(content, file=FILE_NAME)
 
 
+@dataclass(frozen=True, slots=True)
+class Locking:
+    """Whether a run takes locks, and how long it waits for one of another run (seconds; None: no limit)."""
+
+    held: bool = True
+    wait_s: float | None = 0.0
+
+
 def run_settings(
-    settings: Settings, plan: Plan, *, sandbox: SandboxMode, keep_worktrees: bool
+    settings: Settings,
+    plan: Plan,
+    *,
+    sandbox: SandboxMode,
+    keep_worktrees: bool,
+    locking: Locking = Locking(),
 ) -> ev.RunSettings:
     """Fix what a run runs with."""
     return ev.RunSettings(
@@ -77,7 +90,8 @@ def run_settings(
         grace_s=settings.defaults.grace,
         max_file_bytes=int(settings.defaults.max_file_mb * 1_000_000),
         verify_timeout_s=plan.verify.timeout_s,
-        locks="unlocked",
+        locks="held" if locking.held else "unlocked",
+        lock_wait_s=locking.wait_s,
         sandbox=sandbox,
         max_processes=settings.defaults.max_processes,
         keep_worktrees=keep_worktrees,

@@ -1,8 +1,9 @@
 """One run from plan to report: ask `decide`, do what it names, journal what happened, ask again.
 
 The loop holds no policy. It remembers only which of the named actions it has begun, so that none is begun
-twice. Ctrl-C, SIGTERM, SIGHUP and an exhausted budget end in the same way: nothing new begins, what
-executes is ended gently, tasks keep their states.
+twice, and which tasks met a lock of another run, which it looks at until it is free. Ctrl-C, SIGTERM, SIGHUP
+and an exhausted budget end in the same way: nothing new begins, what executes is ended gently, tasks keep
+their states.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from base64 import b32encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import partial
 
 from merge.objects import Oid
 from merge.swap import swap
@@ -20,11 +22,12 @@ from otto_core.attempts import attempt
 from otto_core.checkout import dirty_files
 from otto_core.checks import Checker, ChecksStopped, final_checks
 from otto_core.contracts import versions
-from otto_core.errors import OttoError, RepositoryUnusable
+from otto_core.errors import Locked, OttoError, RepositoryUnusable
 from otto_core.gate import ExecutionGate
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.landing import Lander
+from otto_core.locks import GivenUp, contentions
 from otto_core.model import Outcome
 from otto_core.publish import free_branch
 from otto_core.refs import pin, run_ref
@@ -42,8 +45,12 @@ from otto_core.scheduler import (
 )
 from otto_core.session import Session
 from otto_core.state import Run
+from otto_core.writesets import Contention, write_set
 from planner.canonical import plan_id
 from planner.model import Plan
+
+_PROBE_S = 0.25
+"""How often a driver looks whether the locks that it waits for are free."""
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -102,10 +109,12 @@ class Driver:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._gate = ExecutionGate(lambda: session.run, session.stop)
+        self._gate = ExecutionGate(lambda: session.run, session.stop, session.locks)
         self._checker = Checker(session, self._gate)
         self._lander = Lander(session, self._checker)
         self._under_way: dict[Action, asyncio.Task[None]] = {}
+        self._contended: set[str] = set()
+        self._probed_at = 0.0
 
     async def drive(self) -> Run:
         """Run until the run is over or paused; gives its last state."""
@@ -115,9 +124,11 @@ class Driver:
                     if not await self._step():
                         await self._wait()
             except OttoError as error:
-                await self._wind_down()
+                with suppress(OttoError):  # what failed in one attempt may fail in others too
+                    await self._wind_down()
+                outcome = Outcome.WAITING if isinstance(error, Locked) else Outcome.INTERRUPTED
                 with suppress(OttoError):  # the store itself may be what failed
-                    self._session.append(ev.RunPaused(outcome=Outcome.INTERRUPTED, message=error.message))
+                    self._session.append(ev.RunPaused(outcome=outcome, message=error.message))
                 raise
             except BaseException:
                 await self._wind_down()
@@ -135,7 +146,7 @@ class Driver:
         if session.stop.is_set():
             await self._pause(Pause(Outcome.INTERRUPTED, "interrupted"))
             return True
-        for action in decide(session.run, session.elapsed_s):
+        for action in decide(session.run, session.elapsed_s, self._contended):
             match action:
                 case Settle(task, reason):
                     session.append(ev.TaskFailed(task=task, reason=reason))
@@ -148,10 +159,12 @@ class Driver:
         return session.run is not before
 
     async def _begin(self, action: StartAttempt | Land | CheckFinally) -> None:
-        with suppress(ChecksStopped):
+        with suppress(ChecksStopped, GivenUp):
             match action:
                 case StartAttempt(task):
-                    await attempt(self._session, self._gate, task)
+                    contention = await attempt(self._session, self._gate, task)
+                    if contention is not None:
+                        self._meet(contention)
                 case Land(task):
                     await self._lander.land(task)
                 case CheckFinally():
@@ -160,18 +173,51 @@ class Driver:
     async def _wait(self) -> None:
         """Wait until something ends, the state moves, a limit fires or a signal comes."""
         session = self._session
-        if not self._under_way:
+        if not self._under_way and not self._contended:
             raise RuntimeError("nothing is under way and nothing can begin")
-        wake = wakes_at(session.run)
-        limit_s = None if wake is None else max(0.0, wake - session.elapsed_s)
+        wakes = [wakes_at(session.run), self._probed_at + _PROBE_S if self._contended else None]
+        limit_s = min((max(0.0, at - session.elapsed_s) for at in wakes if at is not None), default=None)
         stopped = asyncio.create_task(session.stop.wait())
         done, _ = await asyncio.wait(
             {*self._under_way.values(), stopped}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
         )
         stopped.cancel()
         self._under_way = {action: task for action, task in self._under_way.items() if task not in done}
-        for task in done - {stopped}:
-            task.result()
+        failed = [error for task in done - {stopped} if (error := task.exception()) is not None]
+        if failed:
+            raise failed[0]
+        if self._contended and session.elapsed_s >= self._probed_at + _PROBE_S:
+            await self._probe()
+
+    def _meet(self, contention: Contention) -> None:
+        """Take note of the lock of another run, and journal it unless that has been done."""
+        holder = contention.holder
+        met = ev.LockContended(
+            task=contention.task,
+            pattern=contention.pattern,
+            holder_run=holder.run,
+            holder_task=holder.task,
+            holder=str(holder.who),
+            holder_pattern=contention.holder_pattern,
+        )
+        known = self._session.run.contended.get(contention.task)
+        if contention.task not in self._contended or known is None or known.told != met.told:
+            self._contended.add(contention.task)
+            self._session.append(met)
+
+    async def _probe(self) -> None:
+        """Look who holds what the contended tasks need."""
+        session = self._session
+        plan = session.run.plan
+        wanted = {name: write_set(plan, plan.task(name)) for name in self._contended}
+        store = session.repository.store
+        found = await session.in_thread(partial(contentions, store, wanted, run=session.run.id))
+        self._probed_at = session.elapsed_s
+        for contention in found.values():
+            self._meet(contention)
+        for name in wanted.keys() - found.keys():
+            self._contended.discard(name)
+            session.append(ev.LockFreed(task=name))
 
     async def _check_finally(self) -> None:
         """Judge the result by the final checks; what fails there counts unless it fails on the base too."""

@@ -45,10 +45,12 @@ class RunSettings(Record, frozen=True, kw_only=True):
     grace_s: float
     max_file_bytes: int
     verify_timeout_s: float
-    locks: Literal["unlocked"]
+    locks: Literal["held", "unlocked"]
     sandbox: SandboxMode
     max_processes: int = 1000
     keep_worktrees: bool = False
+    lock_wait_s: float | None = 0.0
+    """How long a task waits for one lock of another run, in seconds; None is without limit."""
 
 
 class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
@@ -215,6 +217,34 @@ class FinalChecked(_Event, frozen=True, kw_only=True, tag="final_checked"):
     """Commands that fail on the result and failed on the base too."""
 
 
+class LockContended(_Event, frozen=True, kw_only=True, tag="lock_contended"):
+    """A task could start but for a task of another run that is writing its paths; nothing of it has begun.
+
+    Written once for each holder that it meets. Does not say how long it will take.
+    """
+
+    task: str
+    pattern: str
+    """A pattern of the task's own that meets one of the holder's."""
+    holder_run: str
+    holder_task: str
+    holder: str
+    """The driver of the other run: `pid@host`."""
+    holder_pattern: str
+
+    @property
+    def told(self) -> str:
+        """Say in words who is in the way, and where."""
+        holder = f"{self.holder_task!r} of {self.holder_run} ({self.holder})"
+        return f"{holder} is writing {self.holder_pattern}, which meets {self.pattern}"
+
+
+class LockFreed(_Event, frozen=True, kw_only=True, tag="lock_freed"):
+    """What a task waited for was released. Does not say that the task got it."""
+
+    task: str
+
+
 class RunPaused(_Event, frozen=True, kw_only=True, tag="run_paused"):
     """The driver stopped; tasks keep their states."""
 
@@ -246,6 +276,8 @@ RunEvent = (
     | BranchPublished
     | BranchWithheld
     | FinalChecked
+    | LockContended
+    | LockFreed
     | RunPaused
     | RunFinished
     | Shown

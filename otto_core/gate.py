@@ -3,17 +3,24 @@
 A step names a revision of a stored compiled plan and a place in it; the gate takes the command from the
 plan itself, never from the caller. So what was stored is what executes, and nothing executes that was not
 stored (invariant I1).
+
+The gate takes the write set of a task, all of it, before the task's attempt begins, and gives it back when
+the attempt's end is journalled. No attempt executes without (G2), unless the run says that it is unlocked.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from otto_core.agents import AGENTS
 from otto_core.execution import Command, Ending, execute
+from otto_core.locks import LockTable
 from otto_core.state import Run, StoredPlan
+from otto_core.writesets import Contention, write_set
 from planner.canonical import plan_id
 from planner.model import Command as CheckCommand
 
@@ -76,12 +83,35 @@ class StepRefused(Exception):
 
 
 class ExecutionGate:
-    """Executes steps of one run."""
+    """Executes steps of one run; `locks` is None where the run is unlocked."""
 
-    def __init__(self, run: Callable[[], Run], stop: asyncio.Event) -> None:
+    def __init__(self, run: Callable[[], Run], stop: asyncio.Event, locks: LockTable | None = None) -> None:
         self._run = run
         self._stop = stop
+        self._locks = locks
         self._verified: set[int] = set()
+
+    @asynccontextmanager
+    async def hold(self, name: str) -> AsyncIterator[Contention | None]:
+        """Hold the write set of a task; gives who is in the way where it is not to be had.
+
+        Raises:
+            Locked, GivenUp, RepositoryUnusable: as `LockTable.acquire`.
+
+        """
+        locks, plan = self._locks, self._run().plan
+        if locks is None:
+            yield None
+            return
+        wanted = write_set(plan, plan.task(name))
+        # In threads of their own: whoever waits for the table keeps no Git work from being done.
+        take = partial(locks.acquire, name, wanted, given_up=self._stop.is_set)
+        contention = await asyncio.to_thread(take)
+        try:
+            yield contention
+        finally:
+            if contention is None:
+                await asyncio.to_thread(locks.release, name)
 
     async def execute(self, step: Step, place: Place) -> Ending:
         """Execute a step to its end.
@@ -96,6 +126,7 @@ class ExecutionGate:
                 task = stored.plan.task(name)
                 if not task.owns and not task.extends:
                     raise StepRefused(f"task {name!r} has an empty write set")
+                self._require_lock(stored, name)
                 invocation = AGENTS[task.agent].invoke(task)
                 argv, stdin, timeout_s = invocation.argv, invocation.stdin, task.timeout_s
             case CheckStep():
@@ -115,6 +146,13 @@ class ExecutionGate:
             secrets=place.secrets,
         )
         return await execute(command, self._stop)
+
+    def _require_lock(self, stored: StoredPlan, name: str) -> None:
+        if self._run().start.settings.locks == "unlocked":
+            return
+        wanted = write_set(stored.plan, stored.plan.task(name))
+        if self._locks is None or not self._locks.holds(name, wanted):
+            raise StepRefused(f"the write set of task {name!r} is not held")
 
     def _stored(self, step: Step) -> StoredPlan:
         for stored in self._run().stored:

@@ -137,4 +137,5 @@ class Outcome(StrEnum):
     FAILED = "failed"
     REGRESSION = "regression"
     BUDGET = "budget"
+    WAITING = "waiting"
     INTERRUPTED = "interrupted"

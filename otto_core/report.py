@@ -81,13 +81,20 @@ def error_document(error: OttoError) -> JsonObject:
 
 
 def waits_for(run: Run, name: str) -> str | None:
-    """Say what a pending task waits for: tasks before it, or a free place; None if it can start at once."""
+    """Say what a pending task waits for: tasks before it, another run's lock, or a free place.
+
+    None if it can start at once.
+    """
     task = run.tasks[name]
     if task.status is not TaskStatus.PENDING:
         return None
     unmet = [before for before in run.spec(name).after if not run.tasks[before].status.satisfies]
     if unmet:
         return ", ".join(unmet)
+    if (met := run.contended.get(name)) is not None:
+        return (
+            f"{met.holder_task!r} of {met.holder_run} ({met.holder}), which is writing {met.holder_pattern}"
+        )
     limit = run.start.settings.concurrency
     full = run.outcome is Outcome.RUNNING and len(run.running) >= limit
     return f"a free place (`concurrency` is {limit})" if full else None
@@ -187,6 +194,12 @@ def next_steps(run: Run) -> tuple[NextStep, ...]:
             return (NextStep(f"otto logs --check --run {run.id}", "what the failing check printed"),)
         case Outcome.BUDGET | Outcome.INTERRUPTED:
             return landed
+        case Outcome.WAITING:
+            others = dict.fromkeys(met.holder_run for met in run.contended.values())
+            return (
+                *(NextStep(f"otto status {name}", "the run that is in the way") for name in others),
+                *landed,
+            )
 
 
 def format_elapsed(seconds: float) -> str:

@@ -5,8 +5,10 @@ already begun. A run always gets an end: where nothing can move any more, held t
 they were held for, what waits for them is settled in turn, and then the run finishes (invariant I9).
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
+from otto_core import events as ev
 from otto_core.errors import ExitCode
 from otto_core.events import Then
 from otto_core.model import Outcome, Reason, ReasonKind, TaskStatus
@@ -65,12 +67,17 @@ EXIT_CODES = {
     Outcome.FAILED: ExitCode.INCOMPLETE,
     Outcome.REGRESSION: ExitCode.REGRESSION,
     Outcome.BUDGET: ExitCode.BUDGET,
+    Outcome.WAITING: ExitCode.LOCKED,
     Outcome.INTERRUPTED: ExitCode.INTERRUPTED,
 }
 
 
-def decide(run: Run, elapsed_s: float) -> tuple[Action, ...]:
-    """Name everything that may begin now; `elapsed_s` is the run's time so far, in seconds."""
+def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple[Action, ...]:
+    """Name everything that may begin now; `elapsed_s` is the run's time so far, in seconds.
+
+    `contended` are the tasks whose paths another run is writing at this moment, as was journalled: others go
+    before them. Where nothing else can go on, they are waited for as long as the run's settings say.
+    """
     if run.outcome is not Outcome.RUNNING:
         return ()
     wall_s = run.start.settings.wall_s
@@ -84,13 +91,20 @@ def decide(run: Run, elapsed_s: float) -> tuple[Action, ...]:
     if unsupplied:
         return tuple(Settle(name, _contracts_missing(run, missing)) for name in unsupplied)
     free = run.start.settings.concurrency - len(run.running)
-    starts = tuple(StartAttempt(name) for name in run.ready[: max(free, 0)])
+    startable = [name for name in run.ready if name not in contended] if contended else run.ready
+    starts = tuple(StartAttempt(name) for name in startable[: max(free, 0)])
     lands = (Land(run.queue[0]),) if run.queue and run.landing is None else ()
-    return starts + lands or _at_rest(run)
+    if starts + lands:
+        return starts + lands
+    waiting = [run.contended[name] for name in run.ready if name in contended]
+    return _at_rest(run, elapsed_s, waiting)
 
 
 def wakes_at(run: Run) -> float | None:
-    """Say at which elapsed time of the run (seconds) `decide` may answer differently without a new event."""
+    """Say at which elapsed time of the run (seconds) `decide` may answer differently without a new event.
+
+    Contended tasks aside: who probes for them asks again each time.
+    """
     return run.start.settings.wall_s
 
 
@@ -102,10 +116,12 @@ def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> Then
     return "retry" if repeatable and task.attempts_left(run.spec(task.id)) > 0 else "hold"
 
 
-def _at_rest(run: Run) -> tuple[Action, ...]:
+def _at_rest(run: Run, elapsed_s: float, waiting: list[ev.LockContended]) -> tuple[Action, ...]:
     """Decide where no attempt or landing can begin: wait for those under way, or bring the run to its end."""
     if run.running or run.landing:
         return ()
+    if waiting:
+        return _wait_or_pause(run, elapsed_s, waiting)
     if run.held:
         reasons = {name: run.tasks[name].reason for name in run.held}
         return tuple(Settle(name, reason) for name, reason in reasons.items() if reason is not None)
@@ -116,6 +132,22 @@ def _at_rest(run: Run) -> tuple[Action, ...]:
     ):
         return (CheckFinally(),)
     return (Finish(_outcome(run)),)
+
+
+def _wait_or_pause(run: Run, elapsed_s: float, waiting: list[ev.LockContended]) -> tuple[Action, ...]:
+    """Go on waiting for locks of other runs while any of them may be waited for."""
+    limit_s = run.start.settings.lock_wait_s
+    if limit_s is None or any(elapsed_s < (met.elapsed_s or 0.0) + limit_s for met in waiting):
+        return ()
+    met = waiting[0]
+    more = f"; {len(waiting) - 1} more have to wait, too" if len(waiting) > 1 else ""
+    waited = f", longer than the `--wait` of {format_duration(limit_s)}" if limit_s else ""
+    return (
+        Pause(
+            Outcome.WAITING,
+            f"the task {met.task!r} has to wait: {met.told}{waited}{more}",
+        ),
+    )
 
 
 def _outcome(run: Run) -> Outcome:

@@ -19,6 +19,7 @@ from otto_core.config import Settings
 from otto_core.environment import allowed
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
+from otto_core.locks import LockTable
 from otto_core.sandbox import View
 from otto_core.slots import Slot
 from otto_core.state import Run
@@ -39,6 +40,8 @@ class Session:
     worktrees: Path
     view: View | None = None
     """What commands see of the machine; None where nothing is out of their reach."""
+    locks: LockTable | None = None
+    """The locks of the run; None where it is unlocked."""
     observe: Observer = lambda _event, _run: None
     stop: asyncio.Event = field(default_factory=asyncio.Event)
     blocking: ThreadPoolExecutor = field(

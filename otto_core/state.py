@@ -109,6 +109,7 @@ class Run(Struct, frozen=True):
     published: ev.BranchPublished | None = None
     withheld: ev.BranchWithheld | None = None
     shown: ev.Shown | None = None
+    contended: Mapping[str, ev.LockContended] = {}
     outcome: Outcome = Outcome.RUNNING
     paused: str = ""
     elapsed_s: float = 0.0
@@ -173,6 +174,8 @@ def _apply_to_run(run: Run, event: ev.RunEvent) -> Run:
             return replace(run, withheld=event)
         case ev.FinalChecked():
             return replace(run, final=event)
+        case ev.LockContended() | ev.LockFreed():
+            return _record_contention(run, event)
         case ev.RunPaused():
             return replace(run, outcome=event.outcome, paused=event.message)
         case ev.RunFinished():
@@ -216,6 +219,16 @@ def _record_verdict(run: Run, event: ev.Checked) -> Run:
         return run
     task = run.tasks[event.task]
     return replace(run, tasks={**run.tasks, task.id: replace(task, verdicts=(*task.verdicts, verdict))})
+
+
+def _record_contention(run: Run, event: ev.LockContended | ev.LockFreed) -> Run:
+    task = run.tasks.get(event.task)
+    if task is None or task.status is not S.PENDING:  # someone else settled it meanwhile
+        return run
+    others = _apart(run.contended, event.task)
+    return replace(
+        run, contended={**others, event.task: event} if isinstance(event, ev.LockContended) else others
+    )
 
 
 def _apply_to_task(run: Run, event: ev.TaskEvent) -> Run:
@@ -323,6 +336,7 @@ def _reindex(run: Run, before: TaskStatus, task: TaskState) -> Run:
         held=_without(run.held, name) if before is S.HELD else run.held,
         running=run.running - {name} if before is S.RUNNING else run.running,
         landing=None if before is S.LANDING else run.landing,
+        contended=_apart(run.contended, name) if name in run.contended else run.contended,
     )
     match status:
         case S.PENDING:
@@ -359,6 +373,10 @@ def _placed(run: Run, names: Iterable[str]) -> tuple[str, ...]:
     for name in names:
         insort(ready, name, key=run.order.__getitem__)
     return tuple(ready)
+
+
+def _apart(contended: Mapping[str, ev.LockContended], name: str) -> dict[str, ev.LockContended]:
+    return {other: event for other, event in contended.items() if other != name}
 
 
 def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:

@@ -1,19 +1,34 @@
 """`otto build`: run a plan to its end and land the results."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from otto_core.build import build as run_to_the_end
 from otto_core.cli import live, output, select
 from otto_core.cli.plan import show_plan, tell_warnings
-from otto_core.compose import compose
-from otto_core.errors import UsageError
+from otto_core.compose import Locking, compose
+from otto_core.errors import Locked, UsageError
 from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
+from otto_core.model import Outcome
 from otto_core.presence import landed_in_git
 from otto_core.report import document, summary
 from otto_core.scheduler import EXIT_CODES
+from planner.durations import parse_duration
+
+_NO_LIMIT: Final = "without limit"
+
+
+def _read_wait(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
+    """Give how long to wait for a lock, in seconds: 0 unless asked for, None without limit."""
+    if value is None:
+        return 0.0
+    try:
+        return None if value == _NO_LIMIT else parse_duration(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
@@ -22,12 +37,25 @@ from otto_core.scheduler import EXIT_CODES
 @click.option("--base", help="Start from this revision (default: the plan's `base`, else HEAD).")
 @click.option("--concurrency", type=click.IntRange(1, 256), help="How many tasks run at once.")
 @click.option("--dry-run", is_flag=True, help="Check the plan and show what would run; write nothing.")
+@click.option(
+    "--wait",
+    "wait_s",
+    metavar="[=DUR]",
+    is_flag=False,
+    flag_value=_NO_LIMIT,
+    callback=_read_wait,
+    help="Wait for tasks of other runs that are writing the same paths, each at most so long"
+    " (default: refuse, exit 6).",
+)
+@click.option(
+    "--no-locks", is_flag=True, help="Run beside others that write the same paths, and unseen by them."
+)
 @click.option("--keep-worktrees", is_flag=True, help="Keep every attempt's worktree as it was left.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."
 )
 @click.pass_context
-def build(
+def build(  # noqa: PLR0913 -- a parameter for each option
     context: click.Context,
     *,
     intent: str | None,
@@ -35,6 +63,8 @@ def build(
     base: str | None,
     concurrency: int | None,
     dry_run: bool,
+    wait_s: float | None,
+    no_locks: bool,
     keep_worktrees: bool,
     as_json: bool,
 ) -> None:
@@ -46,6 +76,10 @@ def build(
             else "planning from an intent is not part of this version",
             hint="otto build --plan FILE",
         )
+    if no_locks and wait_s != 0:
+        raise UsageError(
+            "`--wait` waits for locks, and `--no-locks` takes none", hint="leave one of them out"
+        )
     repository = GitRepository.discover(Path.cwd())
     overrides = {} if concurrency is None else {"concurrency": concurrency}
     composed = compose(repository, plan_file, base=base, overrides=overrides)
@@ -55,10 +89,17 @@ def build(
         return
     with live.choose() as view:
         run = run_to_the_end(
-            repository, composed, keep_worktrees=keep_worktrees, observe=view, warn=output.warn
+            repository,
+            composed,
+            keep_worktrees=keep_worktrees,
+            locking=Locking(held=not no_locks, wait_s=wait_s),
+            observe=view,
+            warn=output.warn,
         )
     with select.opened() as (_, journal):
         run = record_shown(repository, journal, run)
+    if as_json and run.outcome is Outcome.WAITING:
+        raise Locked(f"{run.id}: {run.paused}", hint=f"otto status {run.id}")
     if as_json:
         output.json_document(document(run, landed_in_git(repository, run)))
     else:

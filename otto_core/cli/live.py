@@ -27,7 +27,14 @@ from otto_core.state import Run
 _QUIET: Final = (ev.PlanStored, ev.LandingStarted, ev.BranchPublished, ev.Shown)
 """Events that tell a person nothing which another does not."""
 
-_TROUBLE: Final = (ev.AttemptFailed, ev.LandingRejected, ev.LandingLost, ev.BranchWithheld, ev.RunPaused)
+_TROUBLE: Final = (
+    ev.AttemptFailed,
+    ev.LandingRejected,
+    ev.LandingLost,
+    ev.BranchWithheld,
+    ev.LockContended,
+    ev.RunPaused,
+)
 """Events that deserve a lasting line above the tree."""
 
 _FRAMES_PER_S: Final = 8

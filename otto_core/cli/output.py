@@ -59,6 +59,7 @@ OUTCOME_COLOURS: Mapping[Outcome, str] = {
     Outcome.FAILED: "red",
     Outcome.REGRESSION: "red",
     Outcome.BUDGET: "yellow",
+    Outcome.WAITING: "yellow",
     Outcome.INTERRUPTED: "yellow",
 }
 

@@ -55,7 +55,8 @@ def _some(names: Sequence[str], count: int) -> str:
 
 def subject(event: ev.Event) -> str:
     """Name what an event is about: a task, or the run."""
-    name = event.task if isinstance(event, ev.TaskEvent | ev.Checked) else None
+    about = ev.TaskEvent | ev.Checked | ev.LockContended | ev.LockFreed
+    name = event.task if isinstance(event, about) else None
     return name or "run"
 
 
@@ -117,6 +118,10 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
             return f"branch {event.branch} was left alone: {event.why}"
         case ev.FinalChecked(regressed=regressed):
             return _of_final(regressed)
+        case ev.LockContended():
+            return f"has to wait: {event.told}"
+        case ev.LockFreed():
+            return "what it waited for is free"
         case ev.RunPaused():
             return f"paused ({event.outcome}): {event.message}"
         case ev.RunFinished():

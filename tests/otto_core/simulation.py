@@ -60,6 +60,7 @@ class Simulation:
     run: Run
     events: list[ev.Event] = field(default_factory=list)
     deliver: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    contended: set[str] = field(default_factory=set)
 
     def record(self, *events: ev.Event) -> None:
         for event in events:
@@ -67,6 +68,18 @@ class Simulation:
             self.run = apply(self.run, event)
             self.events.append(event)
             check_invariants(before, self.run)
+
+    def contend(self, name: str, at_s: float = 0.0) -> None:
+        """Let a task find that another run is writing its paths."""
+        before = self.run.tasks
+        self.contended.add(name)
+        self.record(a_contention(name, at_s))
+        assert self.run.tasks == before, "G3: contention leaves every status alone"
+
+    def free(self, name: str) -> None:
+        """Let the other run release what a task waits for."""
+        self.contended.remove(name)
+        self.record(ev.LockFreed(task=name))
 
     def attempt(self, name: str, result: Result) -> None:
         self.start(name)
@@ -187,6 +200,18 @@ class Simulation:
         raise AssertionError("the run does not end")
 
 
+def a_contention(name: str, at_s: float = 0.0) -> ev.LockContended:
+    return ev.LockContended(
+        elapsed_s=at_s,
+        task=name,
+        pattern=f"{name}/**",
+        holder_run="r-20261120-othr",
+        holder_task="theirs",
+        holder="4711@workshop",
+        holder_pattern="**",
+    )
+
+
 def a_reason(kind: ReasonKind) -> Reason:
     return Reason(kind=kind, message="made up")
 
@@ -234,4 +259,5 @@ def assert_indexes(run: Run) -> None:
     assert ({run.landing} if run.landing else set()) == by[TaskStatus.LANDING]
     assert set(run.held) == by[TaskStatus.HELD]
     assert set(run.ready) == {n for n in by[TaskStatus.PENDING] if run.tasks[n].unmet == 0}
+    assert set(run.contended) <= by[TaskStatus.PENDING]
     assert run.unsettled == sum(not t.status.settled for t in run.tasks.values())

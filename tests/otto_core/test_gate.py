@@ -9,10 +9,13 @@ from msgspec import structs
 
 from otto_core.execution import Exited
 from otto_core.gate import AttemptStep, CheckStep, ExecutionGate, Place, Step, StepRefused
+from otto_core.locks import LockTable, holders
+from otto_core.runlock import hold
 from otto_core.state import Run
+from otto_core.writesets import WriteSet
 from planner.model import Command, Plan
 from tests.otto_core.plans import a_plan, a_task
-from tests.otto_core.simulation import begin
+from tests.otto_core.simulation import SETTINGS, begin
 
 
 def plan() -> Plan:
@@ -73,3 +76,69 @@ def test_i1_a_step_beyond_the_plan_is_refused(tmp_path: Path) -> None:
         execute(run, CheckStep(1, stored(run), "each", 5, "a"), tmp_path)
     with pytest.raises(LookupError):
         execute(run, AttemptStep(1, stored(run), "zzz"), tmp_path)
+
+
+def locked_run() -> Run:
+    """Begin a run whose attempts need their locks."""
+    return begin(plan(), settings=structs.replace(SETTINGS, locks="held"))
+
+
+def test_r_g2_an_attempt_whose_write_set_is_not_held_is_refused(tmp_path: Path) -> None:
+    run = locked_run()
+    with pytest.raises(StepRefused, match="is not held"):
+        execute(run, AttemptStep(1, stored(run), "a"), tmp_path)
+    assert not (tmp_path / "log").exists()
+
+
+def test_r_g2_a_lock_of_other_paths_or_of_another_task_is_not_enough(tmp_path: Path) -> None:
+    run = locked_run()
+    where = Place(tmp_path, {"PATH": os.environ["PATH"]}, tmp_path / "log", "test/x")
+    with hold(tmp_path, run.id):
+        locks = LockTable(tmp_path, run.id)
+        gate = ExecutionGate(lambda: run, asyncio.Event(), locks)
+        for task, writes in (("a", WriteSet(("b/**",))), ("b", WriteSet(("a/**",)))):
+            assert locks.acquire(task, writes) is None
+            with pytest.raises(StepRefused, match="is not held"):
+                asyncio.run(gate.execute(AttemptStep(1, stored(run), "a"), where))
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_r_g2_the_gate_holds_the_write_set_for_the_whole_window_however_it_ends(
+    tmp_path: Path, *, fails: bool
+) -> None:
+    run = locked_run()
+
+    async def window() -> None:
+        gate = ExecutionGate(lambda: run, asyncio.Event(), LockTable(tmp_path, run.id))
+        async with gate.hold("a") as contention:
+            assert contention is None
+            where = Place(tmp_path, {"PATH": os.environ["PATH"]}, tmp_path / "log", "test/x")
+            assert isinstance(await gate.execute(AttemptStep(1, stored(run), "a"), where), Exited)
+            assert [(holder.run, holder.task) for holder in holders(tmp_path)] == [(run.id, "a")]
+            if fails:
+                raise ZeroDivisionError
+
+    with hold(tmp_path, run.id):
+        if fails:
+            with pytest.raises(ZeroDivisionError):
+                asyncio.run(window())
+        else:
+            asyncio.run(window())
+        assert holders(tmp_path) == ()
+
+
+def test_r_g3_where_another_run_is_in_the_way_the_gate_says_so_and_releases_nothing_of_it(
+    tmp_path: Path,
+) -> None:
+    run = locked_run()
+
+    async def window() -> None:
+        gate = ExecutionGate(lambda: run, asyncio.Event(), LockTable(tmp_path, run.id))
+        async with gate.hold("a") as contention:
+            assert contention is not None
+            assert contention.holder.run == "r-other"
+
+    with hold(tmp_path, run.id), hold(tmp_path, "r-other"):
+        assert LockTable(tmp_path, "r-other").acquire("theirs", WriteSet(("a/b",))) is None
+        asyncio.run(window())
+        assert [holder.task for holder in holders(tmp_path)] == ["theirs"]

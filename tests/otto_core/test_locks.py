@@ -1,4 +1,4 @@
-"""The lock table between real processes: taken whole, held while the holder lives, and not a moment longer."""
+"""The lock table between real processes: taken whole, held while the holder lives and no longer."""
 
 import json
 import os
@@ -169,7 +169,7 @@ def test_g2_the_kernel_frees_the_locks_of_a_killed_driver(
     assert "theirs" not in table(store).read_text(), "what is dead is dropped"
 
 
-def test_a_stopped_driver_lives_and_holds(store: Path, other: Driver, mine: LockTable) -> None:
+def test_a_stopped_driver_lives_and_holds(other: Driver, mine: LockTable) -> None:
     os.kill(other.pid, signal.SIGSTOP)
     assert mine.acquire("mine", SRC) is not None
 
@@ -195,9 +195,11 @@ def test_where_the_lock_file_of_a_run_was_deleted_the_table_of_processes_decides
 def test_where_the_lock_file_was_deleted_no_other_process_is_taken_for_the_holder(
     store: Path, other: Driver, mine: LockTable, change: dict[str, object]
 ) -> None:
+    assert other.take("more", "more") == "None"
     (store / "runs/r-other.lock").unlink()
     rows = json.loads(table(store).read_text())
-    rows[0]["who"] |= change
+    for row in rows:
+        row["who"] |= change
     table(store).write_text(json.dumps(rows))
     assert mine.acquire("mine", SRC) is None
 
@@ -244,8 +246,9 @@ def test_looking_writes_nothing(store: Path, other: Driver) -> None:
         found = (path for path in store.rglob("*") if path.is_file())
         return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in found}
 
+    assert other.take("more", "more") == "None"
     before = files()
-    assert names(store) == ["r-other theirs"]
+    assert names(store) == ["r-other theirs", "r-other more"]
     found = contentions(store, {"mine": API, "apart": APART})
     assert list(found) == ["mine"]
     assert contentions(store, {"mine": API}, run="r-other") == {}

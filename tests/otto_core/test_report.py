@@ -7,10 +7,19 @@ from msgspec import structs
 from otto_core import events as ev
 from otto_core.errors import PlanRejected
 from otto_core.model import Outcome, ReasonKind, Telemetry
-from otto_core.report import document, error_document, format_elapsed, next_steps, summary, waits_for
+from otto_core.report import (
+    document,
+    error_document,
+    format_elapsed,
+    next_steps,
+    summary,
+    task_document,
+    waits_for,
+)
 from otto_core.state import Run
 from planner.violations import Violation
 from tests.builders import RunBuilder, make_repo, reason, shop_run, task
+from tests.otto_core.simulation import a_contention
 
 
 @pytest.fixture
@@ -174,6 +183,19 @@ def test_i14_a_pause_is_told_with_the_name_of_the_limit_and_its_value(repo: Path
     assert "paused: the run's `budget.wall` of 2h is used up" in summary(built.run)
 
 
+def test_r_g3_a_contended_task_is_pending_and_says_whom_it_waits_for(repo: Path) -> None:
+    built = RunBuilder(repo, task("a"), task("b"))
+    built.append(a_contention("a"))
+    told = task_document(built.run, "a", ())
+    assert told["state"] == "pending"
+    assert told["waits_for"] == "'theirs' of r-20261120-othr (4711@workshop), which is writing **"
+    assert task_document(built.run, "b", ())["waits_for"] is None
+    built.pause(Outcome.WAITING, "a lock")
+    assert [step.command for step in next_steps(built.run)] == ["otto status r-20261120-othr"]
+    built.append(ev.LockFreed(task="a"))
+    assert waits_for(built.run, "a") is None
+
+
 def test_a_branch_left_alone_is_told_with_where_the_result_is(repo: Path) -> None:
     built = RunBuilder(repo, task("a"))
     commit = built.do("a")
@@ -200,6 +222,7 @@ def test_a_regression_names_the_check(repo: Path) -> None:
         pytest.param(Outcome.RUNNING, True, ["otto log"], id="running"),
         pytest.param(Outcome.REGRESSION, True, ["otto logs --check --run"], id="regression"),
         pytest.param(Outcome.BUDGET, True, ["otto land"], id="budget"),
+        pytest.param(Outcome.WAITING, True, ["otto land"], id="waiting"),
         pytest.param(Outcome.INTERRUPTED, False, [], id="interrupted before anything landed"),
     ],
 )

@@ -133,6 +133,75 @@ def test_r_b1_i14_the_wall_budget_pauses_the_run_and_names_itself() -> None:
     assert decide(sim.run, 90.0) == (Pause(Outcome.BUDGET, "the run's `budget.wall` of 1m30s is used up"),)
 
 
+def waiting(wait_s: float | None, *tasks: Task) -> Simulation:
+    """Begin a run that waits so long for locks."""
+    given = structs.replace(SETTINGS, locks="held", lock_wait_s=wait_s)
+    return Simulation(begin(a_plan(*tasks), settings=given))
+
+
+def test_r_g3_a_contended_task_keeps_its_status_and_others_run_in_its_place() -> None:
+    sim = waiting(None, a_task("a"), a_task("b"), a_task("c"))
+    sim.contend("a")
+    assert sim.run.tasks["a"].status is TaskStatus.PENDING
+    assert decide(sim.run, 0.0, {"a"}) == (StartAttempt("b"), StartAttempt("c"))
+    sim.free("a")
+    assert decide(sim.run, 0.0) == (StartAttempt("a"), StartAttempt("b"))
+
+
+@pytest.mark.parametrize(
+    ("wait_s", "elapsed_s", "pauses"),
+    [(0.0, 5.0, True), (60.0, 64.9, False), (60.0, 65.0, True), (None, 1e6, False)],
+    ids=["refuse", "wait", "the wait runs out", "wait without limit"],
+)
+def test_r_g3_where_nothing_else_can_go_on_locks_are_waited_for_as_long_as_was_said(
+    wait_s: float | None, elapsed_s: float, *, pauses: bool
+) -> None:
+    sim = waiting(wait_s, a_task("a"), a_task("b", "a"))
+    sim.contend("a", at_s=5.0)
+    match decide(sim.run, elapsed_s, {"a"}):
+        case ():
+            assert not pauses
+        case (Pause(outcome, message),):
+            assert pauses
+            assert outcome is Outcome.WAITING
+            assert "'theirs' of r-20261120-othr (4711@workshop) is writing **" in message
+            assert ("`--wait` of 1m" in message) is bool(wait_s)
+        case other:
+            pytest.fail(f"unexpected {other}")
+
+
+def test_r_g3_the_rest_of_a_run_goes_on_before_it_pauses_for_a_lock() -> None:
+    sim = waiting(0.0, a_task("a"), a_task("b"), a_task("c", "b", max_attempts=1))
+    sim.contend("a")
+    assert decide(sim.run, 9.0, {"a"}) == (StartAttempt("b"),)
+    sim.start("b")
+    assert decide(sim.run, 9.0, {"a"}) == ()
+    sim.finish("b", "produced")
+    assert decide(sim.run, 9.0, {"a"}) == (Land("b"),)
+    sim.land("b")
+    sim.attempt("c", "failed")
+    assert isinstance(decide(sim.run, 9.0, {"a"})[0], Pause), "what is held keeps its state too"
+
+
+def test_one_lock_that_may_still_be_waited_for_keeps_the_run_going() -> None:
+    sim = waiting(10.0, a_task("a"), a_task("b"))
+    sim.contend("a", at_s=0.0)
+    sim.contend("b", at_s=5.0)
+    assert decide(sim.run, 12.0, {"a", "b"}) == ()
+    (pause,) = decide(sim.run, 15.0, {"a", "b"})
+    assert isinstance(pause, Pause)
+    assert "1 more" in pause.message
+
+
+def test_the_wall_budget_counts_while_a_lock_is_waited_for() -> None:
+    settings = structs.replace(SETTINGS, lock_wait_s=None, wall_s=90.0)
+    sim = Simulation(begin(a_plan(a_task("a")), settings=settings))
+    sim.contend("a")
+    (pause,) = decide(sim.run, 90.0, {"a"})
+    assert isinstance(pause, Pause)
+    assert pause.outcome is Outcome.BUDGET
+
+
 def test_final_checks_run_once_on_the_last_tip() -> None:
     sim = Simulation(begin(a_plan(a_task("a"), final=("journey",))))
     sim.attempt("a", "produced")
@@ -210,16 +279,23 @@ def test_i9_any_history_of_results_ends_with_every_task_settled(plan: Plan, data
 def test_i9_any_interleaving_of_actions_keeps_the_invariants_and_ends(
     plan: Plan, data: st.DataObject
 ) -> None:
-    sim = Simulation(begin(plan))
+    settings = structs.replace(SETTINGS, lock_wait_s=data.draw(st.sampled_from([0.0, None])))
+    sim = Simulation(begin(plan, settings=settings))
+    contentions = iter(range(10))
     for _ in range(500):
         under_way = [("finish", name) for name in sorted(sim.run.running)]
-        named = [(type(action).__name__, action) for action in decide(sim.run, 0.0)]
-        if not named and not under_way:
+        under_way += [("free", name) for name in sorted(sim.contended)]
+        named = [(type(action).__name__, action) for action in decide(sim.run, 0.0, sim.contended)]
+        if sim.run.outcome is not Outcome.RUNNING:
             break
         kind, what = data.draw(st.sampled_from(under_way + named))
         match what:
+            case str(name) if kind == "free":
+                sim.free(name)
             case str(name):
                 sim.finish(name, data.draw(st.sampled_from(["produced", "failed"])))
+            case StartAttempt(task) if next(contentions, None) is not None and data.draw(st.booleans()):
+                sim.contend(task)
             case StartAttempt(task):
                 sim.start(task)
             case Land(task):
@@ -228,6 +304,10 @@ def test_i9_any_interleaving_of_actions_keeps_the_invariants_and_ends(
                 sim.record(ev.TaskFailed(task=task, reason=reason))
             case Finish(outcome):
                 sim.record(ev.RunFinished(outcome=outcome))
+            case Pause(outcome, message):
+                assert outcome is Outcome.WAITING
+                assert sim.contended
+                sim.record(ev.RunPaused(outcome=outcome, message=message))
             case _:
                 pytest.fail(f"unexpected {kind}")
     assert sim.run.outcome is not Outcome.RUNNING

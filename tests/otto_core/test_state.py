@@ -12,7 +12,7 @@ from otto_core.model import Outcome, ReasonKind, TaskStatus, Telemetry
 from otto_core.scheduler import StartAttempt, decide
 from otto_core.state import TRANSITIONS, apply
 from tests.otto_core.plans import BASE, a_plan, a_task
-from tests.otto_core.simulation import SETTINGS, Simulation, a_reason, a_verdict, begin, oid
+from tests.otto_core.simulation import SETTINGS, Simulation, a_contention, a_reason, a_verdict, begin, oid
 
 
 def simulation(**options: object) -> Simulation:
@@ -43,6 +43,23 @@ def bring_to(sim: Simulation, status: TaskStatus) -> None:
             bring_to(sim, TaskStatus.HELD)
             sim.record(ev.TaskFailed(task="a", reason=a_reason(ReasonKind.AGENT_FAILED)))
     assert sim.run.tasks["a"].status is status
+
+
+def test_r_g3_contention_leaves_status_and_version_alone_and_ends_when_the_task_starts() -> None:
+    sim = simulation()
+    before = sim.run.tasks
+    sim.record(a_contention("a"))
+    assert sim.run.tasks == before
+    assert set(sim.run.contended) == {"a"}
+    sim.start("a")
+    assert sim.run.contended == {}
+
+
+def test_contention_of_a_task_that_someone_settled_meanwhile_is_no_news() -> None:
+    sim = simulation()
+    sim.start("a")
+    sim.record(a_contention("a"), ev.LockFreed(task="a"), a_contention("no such task"))
+    assert sim.run.contended == {}
 
 
 def landing_started(sim: Simulation, **changes: str) -> ev.LandingStarted:

@@ -1,6 +1,7 @@
 """Whether two tasks are in each other's way: decided by their patterns, registries shared."""
 
 import pytest
+from msgspec import structs
 
 from otto_core.writesets import WriteSet, meeting, write_set
 from planner.model import Contract
@@ -44,6 +45,6 @@ def test_r_g3_patterns_of_two_tasks_meet_where_one_path_could_belong_to_both(
 def test_a_write_set_is_what_a_task_owns_and_the_paths_of_the_registries_it_extends() -> None:
     routes = Contract(id="routes", paths=("shop/routes.py",), merge="union")
     other = Contract(id="other", paths=("other.py",), merge="union")
-    task = a_task("a").model_copy(update={"extends": ("routes",)})
+    task = structs.replace(a_task("a"), extends=("routes",))
     plan = a_plan(task, contracts=(routes, other))
     assert write_set(plan, task) == WriteSet(("a/**",), ("shop/routes.py",))

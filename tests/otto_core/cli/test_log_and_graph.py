@@ -10,6 +10,7 @@ from otto_core.events import from_json
 from otto_core.model import Outcome, Verdict
 from tests.builders import RunBuilder, git, make_repo, plan, task
 from tests.otto_core.cli.conftest import Otto
+from tests.otto_core.simulation import a_contention
 
 
 def test_the_journal_is_told_one_event_a_line(shop: Path, otto: Otto) -> None:
@@ -95,6 +96,12 @@ def verdict(
             "run  paused (budget): the run's `budget.wall` of 2h is used up",
             id="i14 a budget by name and value",
         ),
+        pytest.param(
+            a_contention("a"),
+            "a    has to wait: 'theirs' of r-20261120-othr (4711@workshop) is writing **, which meets a/**",
+            id="g3 who holds what",
+        ),
+        pytest.param(ev.LockFreed(task="a"), "a    what it waited for is free", id="a lock is free"),
         pytest.param(
             ev.Shown(target="", target_commit=None, commit="c" * 40),
             "run  shown: no branch at no commit, result at cccccccccccc",
