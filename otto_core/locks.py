@@ -16,16 +16,16 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
 import portalocker
-import psutil
 
 from otto_core.errors import Locked, RepositoryUnusable
+from otto_core.kernel import Identity, boot_id, identity_of, is_alive
 from otto_core.runlock import probe
 from otto_core.writesets import NO_FILE, Contention, Holder, Who, WriteSet, in_the_way
 
@@ -33,7 +33,6 @@ PATIENCE_S: Final = 10.0
 """How long others may hold the guard of the table, which takes milliseconds, until that is told."""
 
 _POLL_S: Final = 0.005
-_BOOT_ID: Final = Path("/proc/sys/kernel/random/boot_id")
 
 
 class GivenUp(Exception):
@@ -153,41 +152,20 @@ class LockTable:
 
 
 def _this_process() -> Who:
-    return Who(os.getpid(), socket.gethostname(), _boot_id(), _started(os.getpid()) or 0.0)
-
-
-def _boot_id() -> str:
-    try:
-        return _BOOT_ID.read_text().strip()
-    except OSError:  # no Linux: the time of the boot stands for it
-        return f"{psutil.boot_time():.0f}"
-
-
-def _started(pid: int) -> float | None:
-    """Say when a process started, None where there is none: clock ticks since the boot if the system tells.
-
-    proc(5), `/proc/PID/stat`, field 22. Other clocks are set now and then, and the answer with them.
-    """
-    with suppress(psutil.Error):
-        process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE:
-            return None
-        with suppress(OSError):  # no Linux
-            return float(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19])
-        return process.create_time()
-    return None
+    identity = identity_of(os.getpid())
+    boot, started = (identity.boot, identity.started) if identity else (boot_id(), "")
+    return Who(os.getpid(), socket.gethostname(), boot, started)
 
 
 def _living(store: Path, entries: Iterable[Holder]) -> tuple[Holder, ...]:
     """Leave out the entries whose drivers are dead."""
     states = {run: probe(store, run) for run in {entry.run for entry in entries}}
-    boot = _boot_id()
 
     def lives(entry: Holder) -> bool:
         state, file = states[entry.run]
         if file == entry.lock_file:
             return state == "held"
-        return entry.who.boot == boot and _started(entry.who.pid) == entry.who.started
+        return is_alive(Identity(entry.who.boot, entry.who.pid, entry.who.started))
 
     return tuple(filter(lives, entries))
 
@@ -220,7 +198,7 @@ def _holder(row: Mapping[str, object]) -> Holder:
             "task": str(task),
             "since": str(since),
             "writes": {"owns": [*owns], "extends": [*extends]},
-            "who": {"pid": int(pid), "host": str(host), "boot": str(boot), "started": float(started)},
+            "who": {"pid": int(pid), "host": str(host), "boot": str(boot), "started": str(started)},
             "lock_file": [int(device), int(inode)],
         }:
             writes = WriteSet(tuple(map(str, owns)), tuple(map(str, extends)))

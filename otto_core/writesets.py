@@ -31,7 +31,7 @@ class Who:
     pid: int
     host: str
     boot: str
-    started: float
+    started: str
 
     def __str__(self) -> str:
         return f"{self.pid}@{self.host}"

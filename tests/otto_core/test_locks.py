@@ -189,7 +189,7 @@ def test_where_the_lock_file_of_a_run_was_deleted_the_table_of_processes_decides
 
 @pytest.mark.parametrize(
     "change",
-    [{"boot": "another boot"}, {"started": 1.5}, {"pid": 2**22 + 1}],
+    [{"boot": "another boot"}, {"started": "1"}, {"pid": 2**22 + 1}],
     ids=["another boot", "a pid that was used again", "no such process"],
 )
 def test_where_the_lock_file_was_deleted_no_other_process_is_taken_for_the_holder(
