@@ -49,6 +49,9 @@ def build(
             warn(problem)
         run_id = new_run_id(datetime.now(UTC), journal.run_ids())
         stack.enter_context(hold(repository.store, run_id))
+        locks = LockTable(repository.store, run_id) if locking.held else None
+        if locks is not None:
+            locks.clear()
         sandbox, bwrap = choose(composed.settings.sandbox)
         settings = run_settings(
             composed.settings,
@@ -67,10 +70,7 @@ def build(
             slug=slug_of(composed.plan.intent),
         )
         worktrees = worktree_root(repository, composed.settings.worktrees.root)
-        session = Session(run, journal, repository, composed.settings, worktrees)
-        if locking.held:
-            session.locks = LockTable(repository.store, run_id)
-            session.locks.clear()
+        session = Session(run, journal, repository, composed.settings, worktrees, locks=locks)
         if bwrap:
             session.view = view_of(bwrap, repository, composed.settings, worktrees)
         if observe is not None:
