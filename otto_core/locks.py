@@ -181,7 +181,7 @@ def _read(table: Path) -> tuple[Holder, ...] | None:
     """Read the table; None where there is none, or one that cannot be understood."""
     try:
         return tuple(map(_holder, json.loads(table.read_bytes())))
-    except (FileNotFoundError, ValueError, TypeError, KeyError):
+    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
         return None
 
 

@@ -59,7 +59,7 @@ def test_r_g1_a_step_that_names_no_stored_plan_is_refused(
 def test_r_x2_a_plan_whose_content_is_not_what_its_id_says_is_refused(tmp_path: Path) -> None:
     run = begin(plan())
     forged = structs.replace(run.stored[0].plan, intent="something else")
-    object.__setattr__(run.stored[0], "plan", forged)
+    run = structs.replace(run, stored=(structs.replace(run.stored[0], plan=forged),))
     with pytest.raises(StepRefused, match="does not have the id"):
         execute(run, AttemptStep(1, stored(run), "a"), tmp_path)
 
