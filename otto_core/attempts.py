@@ -30,7 +30,8 @@ from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.model import Telemetry
 from otto_core.places import remove, write_new
-from otto_core.refs import pin, task_ref
+from otto_core.refnames import task_ref
+from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
 from otto_core.slots import Slot, borrow

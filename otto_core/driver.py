@@ -30,7 +30,8 @@ from otto_core.landing import Lander
 from otto_core.locks import GivenUp, contentions
 from otto_core.model import Outcome
 from otto_core.publish import free_branch
-from otto_core.refs import pin, run_ref
+from otto_core.refnames import run_ref
+from otto_core.refs import pin
 from otto_core.runlock import driver_name
 from otto_core.scheduler import (
     Action,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
-from otto_core.git.repository import GitRepository
+from otto_core.git.view import RepositoryView
 from otto_core.journal import STORE, Appended, Journal
 from otto_core.state import Run
 
@@ -17,20 +17,15 @@ class Expectation:
     commit: str | None
 
 
-def target_of(repository: GitRepository) -> str | None:
+def target_of(repository: RepositoryView) -> str | None:
     """Name the branch (full ref) that a result would land on: the one checked out.
 
     None where there is none: in a bare repository, on a detached HEAD, before the first commit.
     """
-    if repository.workdir is None:
-        return None
-    try:
-        return repository.head().ref
-    except RepositoryUnusable:  # an unborn branch is no failure of a command that only looks
-        return None
+    return repository.branch_in_use()
 
 
-def record_shown(repository: GitRepository, journal: Journal, run: Run) -> Run:
+def record_shown(repository: RepositoryView, journal: Journal, run: Run) -> Run:
     """Journal what a person is being shown, unless the same was shown last; gives the state after it.
 
     `journal` may be open for reading only. Best effort: where the store cannot be written, looking must work
@@ -55,7 +50,7 @@ def expectation(run: Run, target: str) -> Expectation:
     return Expectation(run.shown.target_commit if run.shown.target == target else None, run.shown.commit)
 
 
-def _shown_now(repository: GitRepository, run: Run) -> ev.Shown:
+def _shown_now(repository: RepositoryView, run: Run) -> ev.Shown:
     target = target_of(repository)
     at = repository.ref(target) if target else None
     return ev.Shown(target=target or "", target_commit=str(at) if at else None, commit=run.tip)

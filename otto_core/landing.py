@@ -12,12 +12,13 @@ from functools import partial
 
 from merge.attributes import flatten
 from merge.audit import Sound, Unsound, audit
-from merge.candidate import Landed, Trailers, commit, message
+from merge.candidate import Landed, commit
 from merge.gate import Refused, admit
 from merge.objects import Oid
 from merge.paths import show
 from merge.strategies import Conflicted, merge
 from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, delete, swap
+from merge.trailers import Trailers, message
 from merge.trees import Entry
 from otto_core import events as ev
 from otto_core.admission import refusal, registries_of, scope_of, told
@@ -30,7 +31,8 @@ from otto_core.git.repository import GitRepository
 from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
 from otto_core.places import remove
 from otto_core.publish import publish
-from otto_core.refs import pin, run_ref, task_ref
+from otto_core.refnames import run_ref, task_ref
+from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
 from otto_core.state import is_excused

@@ -9,7 +9,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.publish import publish
 from otto_core.recovery import resolve
-from otto_core.refs import run_ref
+from otto_core.refnames import run_ref
 from otto_core.runlock import hold
 from otto_core.state import Run
 

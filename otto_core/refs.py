@@ -1,19 +1,9 @@
-"""The refs that Otto writes for a run, and how a commit is pinned by one."""
+"""How a commit is pinned by a ref of a run."""
 
 from merge.objects import Oid
 from merge.swap import Lost, SwapBusy, SwapRefused, swap
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
-
-
-def run_ref(run: str, *parts: str) -> str:
-    """Name a ref of a run; `/` of a task id is written `.`."""
-    return "/".join(("refs/otto/runs", run, *(part.replace("/", ".") for part in parts)))
-
-
-def task_ref(run: str, task: str, name: str) -> str:
-    """Name a ref of a task of a run."""
-    return run_ref(run, "tasks", task, name)
 
 
 def pin(repository: GitRepository, ref: str, commit: Oid) -> None:

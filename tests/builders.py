@@ -13,7 +13,7 @@ from msgspec import structs
 from otto_core import events as ev
 from otto_core.journal import Appended, Journal
 from otto_core.model import Outcome, Reason, ReasonKind, Telemetry, Verdict
-from otto_core.refs import run_ref, task_ref
+from otto_core.refnames import run_ref, task_ref
 from otto_core.session import Observer
 from otto_core.state import Run
 from planner.canonical import plan_id

@@ -16,7 +16,7 @@ from otto_core.compose import compose
 from otto_core.errors import UsageError
 from otto_core.git.repository import GitRepository, init_sample
 from otto_core.model import Reason
-from otto_core.refs import run_ref
+from otto_core.refnames import run_ref
 from otto_core.report import summary
 from otto_core.scheduler import EXIT_CODES
 from otto_core.state import Run

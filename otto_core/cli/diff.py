@@ -36,7 +36,8 @@ def diff(*, name: str, run_name: str | None, number: int | None, as_json: bool) 
 
     TASK is a full id or a unique suffix of one. Piped, the output is a patch that `git apply` takes.
     """
-    with select.opened() as (repository, journal):
+    with select.opened() as (view, journal):
+        repository = GitRepository.at(view.git_dir)
         run = select.run(journal, run_name)
         task = select.task(run, name)
         compared = _compared(repository, task, number)

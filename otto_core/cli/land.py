@@ -8,7 +8,7 @@ from otto_core.cli import output, select
 from otto_core.errors import RepositoryUnusable, Stale, UsageError
 from otto_core.freshness import expectation, record_shown, target_of
 from otto_core.git.repository import GitRepository, fast_forward_checkout
-from otto_core.refs import run_ref
+from otto_core.refnames import run_ref
 from otto_core.state import Run
 
 
@@ -30,7 +30,8 @@ def land(
 
     Only a fast-forward is done; anything else is refused with a hint.
     """
-    with select.opened() as (repository, journal):
+    with select.opened() as (view, journal):
+        repository = GitRepository.at(view.git_dir)
         run = select.run(journal, run_name)
         result = repository.ref(run_ref(run.id, "tip"))
         if result is None or str(result) == run.start.base:

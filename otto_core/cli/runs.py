@@ -6,7 +6,7 @@ import click
 
 from otto_core.cli import output
 from otto_core.cli.output import OUTCOME_COLOURS, Styled
-from otto_core.git.repository import GitRepository
+from otto_core.git.view import ProgramView
 from otto_core.journal import STORE, Journal
 from otto_core.report import landed_count
 from otto_core.runlock import as_seen
@@ -28,7 +28,7 @@ def runs(*, as_json: bool) -> None:
 
 def _all_runs() -> list[tuple[Run, str]]:
     """Load every run, with the time (UTC, ISO 8601) of its first event."""
-    repository = GitRepository.discover(Path.cwd())
+    repository = ProgramView.discover(Path.cwd())
     journal = Journal.read(repository.store / STORE)
     if journal is None:
         return []

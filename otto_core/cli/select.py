@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from otto_core.errors import UsageError
-from otto_core.git.repository import GitRepository
+from otto_core.git.view import ProgramView
 from otto_core.journal import STORE, Journal
 from otto_core.state import Attempt, Run, TaskState
 
@@ -14,7 +14,7 @@ _TOLD = 5
 
 
 @contextmanager
-def opened(start: Path | None = None) -> Iterator[tuple[GitRepository, Journal]]:
+def opened(start: Path | None = None) -> Iterator[tuple[ProgramView, Journal]]:
     """Open the repository that `start` (default: the working directory) lies in, and its journal for reading.
 
     Raises:
@@ -22,7 +22,7 @@ def opened(start: Path | None = None) -> Iterator[tuple[GitRepository, Journal]]
         UsageError: nothing has been built here yet.
 
     """
-    repository = GitRepository.discover(start or Path.cwd())
+    repository = ProgramView.discover(start or Path.cwd())
     journal = Journal.read(repository.store / STORE)
     if journal is None:
         raise UsageError("there are no runs in this repository yet", hint="otto build --plan FILE")

@@ -36,7 +36,8 @@ class Tried:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def show(*, name: str, run_name: str | None, as_json: bool) -> None:
     """Tell the history of one task. TASK is a full id or a unique suffix of one."""
-    with select.opened() as (repository, journal):
+    with select.opened() as (view, journal):
+        repository = GitRepository.at(view.git_dir)
         run = select.run(journal, run_name)
         task = select.task(run, name)
         history = history_of(journal, run, task.id)

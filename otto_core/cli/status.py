@@ -5,10 +5,10 @@ import click
 from otto_core.cli import output, select
 from otto_core.cli.output import OUTCOME_COLOURS, Styled, symbol
 from otto_core.freshness import record_shown
-from otto_core.git.repository import GitRepository
+from otto_core.git.view import ProgramView
 from otto_core.model import Outcome, TaskStatus
 from otto_core.presence import landed_in_git
-from otto_core.refs import run_ref
+from otto_core.refnames import run_ref
 from otto_core.report import SHORT, document, format_elapsed, last_telemetry, summary, waits_for
 from otto_core.runlock import as_seen
 from otto_core.state import Run
@@ -20,7 +20,9 @@ from otto_core.state import Run
 def status(*, run_name: str | None, as_json: bool) -> None:
     """Say where a run stands, and why. RUN is a unique prefix; the newest run is the default."""
     with select.opened() as (repository, journal):
-        run = record_shown(repository, journal, select.run(journal, run_name))
+        run = select.run(journal, run_name)
+        repository.expect(run_ref(run.id, "tip"), f"refs/heads/{run.branch}")
+        run = record_shown(repository, journal, run)
         run = as_seen(repository.store, run)
         warnings = differences(repository, run)
         on_branch = landed_in_git(repository, run)
@@ -36,7 +38,7 @@ def status(*, run_name: str | None, as_json: bool) -> None:
     output.lines(rest)
 
 
-def differences(repository: GitRepository, run: Run) -> list[str]:
+def differences(repository: ProgramView, run: Run) -> list[str]:
     """Compare what the journal says with what Git has (S1); each difference in words."""
     found = []
     tip_ref = run_ref(run.id, "tip")

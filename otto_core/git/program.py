@@ -5,7 +5,7 @@ A scrubbed environment, the C locale, no hooks, no file-system monitor, no autom
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from otto_core.capture import Completed, capture
@@ -41,12 +41,26 @@ def git(
         RepositoryUnusable: there is no git program, or it hangs.
 
     """
-    options = [part for option in _SAFE_OPTIONS for part in ("-c", option)]
     places = [f"--git-dir={git_dir}", *([f"--work-tree={work_tree}"] if work_tree else [])]
+    return _run([*places, *args], cwd=work_tree or git_dir, stdin=stdin, env=env)
+
+
+def git_from(start: Path, *args: str) -> Completed:
+    """Run the git program in the repository that it finds from a directory on, upwards.
+
+    Raises:
+        RepositoryUnusable: there is no git program, or it hangs.
+
+    """
+    return _run(args, cwd=start)
+
+
+def _run(
+    args: Sequence[str | bytes], *, cwd: Path, stdin: bytes = b"", env: Mapping[str, str] | None = None
+) -> Completed:
+    options = [part for option in _SAFE_OPTIONS for part in ("-c", option)]
     try:
-        return capture(
-            ["git", *options, *places, *args], env=git_env(env), cwd=work_tree or git_dir, stdin=stdin
-        )
+        return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin)
     except (OSError, TimeoutError) as error:
         raise RepositoryUnusable(f"git could not run: {error}", hint="install git 2.38 or newer") from error
 

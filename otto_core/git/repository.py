@@ -15,6 +15,7 @@ from pygit2.enums import ConfigLevel, RepositoryOpenFlag, SortMode
 from merge.objects import Oid, Repository, Signature
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.program import git
+from otto_core.git.view import STORE_NAME, common_dir
 
 _CONVERSION_KEYS = re.compile(
     r"^(filter\..+|core\.(autocrlf|eol|checkroundtripencoding|symlinks|filemode|ignorecase|precomposeunicode))$"
@@ -43,9 +44,9 @@ class GitRepository:
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
         self.git_dir = Path(repo.path)
-        self.common_dir = _common_dir(self.git_dir)
+        self.common_dir = common_dir(self.git_dir)
         self.objects_dir = self.common_dir / "objects"
-        self.store = self.common_dir / "otto"
+        self.store = self.common_dir / STORE_NAME
 
     @classmethod
     def discover(cls, start: Path) -> "GitRepository":
@@ -67,6 +68,11 @@ class GitRepository:
                 f"the repository cannot be read: {error}", hint="run `git status` there"
             ) from error
 
+    @classmethod
+    def at(cls, git_dir: Path) -> "GitRepository":
+        """Open the repository of a git directory that is known to be one."""
+        return cls(pygit2.Repository(str(git_dir), RepositoryOpenFlag.NO_SEARCH))
+
     def require_writable(self) -> None:
         """Make sure that objects and refs can be written.
 
@@ -82,7 +88,7 @@ class GitRepository:
 
     def reopen(self) -> "GitRepository":
         """Open the same repository again, for another thread."""
-        return GitRepository(pygit2.Repository(str(self.git_dir), RepositoryOpenFlag.NO_SEARCH))
+        return self.at(self.git_dir)
 
     @property
     def name(self) -> str:
@@ -131,6 +137,11 @@ class GitRepository:
         commit = str(self.resolve("HEAD"))
         return Head(None if self.repo.head_is_detached else self.repo.head.name, commit)
 
+    def branch_in_use(self) -> str | None:
+        """Name the branch (full ref) that is checked out; None if bare, detached or without a commit yet."""
+        in_use = self.repo.workdir and not self.repo.head_is_unborn and not self.repo.head_is_detached
+        return self.repo.head.name if in_use else None
+
     def blob(self, oid: Oid) -> bytes:
         """Give the content of a blob."""
         found = self.repo[oid]
@@ -162,6 +173,21 @@ class GitRepository:
         walker.simplify_first_parent()
         for commit in walker:
             yield Summary(commit.id, commit.message.partition("\n")[0])
+
+    def messages_since(self, base: str, tip: str) -> list[str] | None:
+        """Give the messages on the first-parent chain from `tip` down to `base` (excluded), newest first.
+
+        None where `base` is not on that chain, or a commit of it is missing.
+        """
+        found, at = [], tip
+        try:
+            while at != base:
+                commit = self.repo[at].peel(pygit2.Commit)
+                found.append(commit.raw_message.decode("utf-8", "replace"))
+                at = str(commit.parent_ids[0])
+        except (KeyError, IndexError):
+            return None
+        return found
 
     def checked_out(self) -> dict[str, Path]:
         """Say which branches (full ref names) are checked out, and where.
@@ -206,12 +232,6 @@ class GitRepository:
             return self.repo.config[key]
         except KeyError:
             return None
-
-
-def _common_dir(git_dir: Path) -> Path:
-    """Find the directory that linked worktrees share (gitrepository-layout(5), `commondir`)."""
-    pointer = git_dir / "commondir"
-    return (git_dir / pointer.read_text().strip()).resolve() if pointer.exists() else git_dir.resolve()
 
 
 def _checkout_of(git_dir: Path) -> Path:

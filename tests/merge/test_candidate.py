@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pygit2 import Commit, Oid, Repository
 
-from merge.candidate import Landed, Trailers, commit, message, parse
+from merge.candidate import Landed, commit
+from merge.trailers import Trailers, message, parse
 from tests.merge.repos import SOMEBODY, Box
 
 TRAILERS = Trailers(run="r-20261120-k7qd", task="billing/invoices", attempt=2, plan="0" * 64)

@@ -7,11 +7,12 @@ from pygit2 import Oid, Repository, init_repository
 
 from merge.attributes import flatten
 from merge.audit import Sound, Unsound, audit
-from merge.candidate import Trailers, commit, message
+from merge.candidate import commit
 from merge.gate import Admitted, Scope, admit
 from merge.patterns import PathSet
 from merge.strategies import Conflicted, Merged, MergeTreeAnswer, Unavailable, merge
 from merge.swap import Swapped, swap
+from merge.trailers import Trailers, message
 from tests.merge.generated import Tree, sides, trees
 from tests.merge.repos import (
     EXECUTABLE,

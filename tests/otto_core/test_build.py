@@ -12,7 +12,7 @@ from otto_core import events as ev
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.model import Outcome, ReasonKind, TaskStatus
-from otto_core.refs import run_ref
+from otto_core.refnames import run_ref
 from otto_core.runlock import is_driven
 from otto_core.state import Run
 from tests.builders import git, make_repo

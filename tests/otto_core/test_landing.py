@@ -22,7 +22,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.landing import Lander
 from otto_core.model import ReasonKind, TaskStatus, Telemetry
-from otto_core.refs import run_ref
+from otto_core.refnames import run_ref
 from otto_core.session import Session
 from tests.builders import git, make_repo, write_commit, write_tree
 from tests.otto_core.plans import a_plan, a_task
