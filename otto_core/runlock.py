@@ -8,23 +8,23 @@ that begins at that very instant tries again for a moment.
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-import portalocker
 from msgspec.structs import replace
 
 from otto_core.errors import Locked
+from otto_core.flock import take
 from otto_core.model import Outcome
 from otto_core.state import Run
-from otto_core.writesets import FileId
 
 _PATIENCE_S: Final = 0.25
 """How long a driver that begins puts up with someone who only asks."""
 
-_PROBE: Final = portalocker.LockFlags.SHARED | portalocker.LockFlags.NON_BLOCKING
+_POLL_S: Final = 0.01
 
 
 def driver_name() -> str:
@@ -42,20 +42,19 @@ def hold(store: Path, run: str) -> Iterator[None]:
     """
     place = _place(store, run)
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = portalocker.Lock(place, mode="a+", timeout=_PATIENCE_S, check_interval=0.01)
-    try:
-        file = lock.acquire()
-    except portalocker.LockException as error:
-        raise Locked(
-            f"{run} is driven by {_holder(place)}", hint=f"wait for it, or follow it with `otto log {run}`"
-        ) from error
-    try:
+    deadline = time.monotonic() + _PATIENCE_S
+    with place.open("a+", encoding="utf-8") as file:
+        while not take(file):
+            if time.monotonic() >= deadline:
+                raise Locked(
+                    f"{run} is driven by {_holder(place)}",
+                    hint=f"wait for it, or follow it with `otto log {run}`",
+                )
+            time.sleep(_POLL_S)
         file.truncate(0)
         file.write(driver_name())
         file.flush()
         yield
-    finally:
-        lock.release()
 
 
 def is_driven(store: Path, run: str) -> bool:
@@ -63,16 +62,13 @@ def is_driven(store: Path, run: str) -> bool:
     return probe(store, run)[0] == "held"
 
 
-def probe(store: Path, run: str) -> tuple[Literal["held", "free", "gone"], FileId | None]:
-    """Say how the lock of a run is, and which file that was said of (None where there is none)."""
+def probe(store: Path, run: str) -> tuple[Literal["held", "free", "gone"], tuple[int, int] | None]:
+    """Say how the lock of a run is, and of which file, by device and inode, that was said."""
     try:
         with _place(store, run).open("rb") as file:
             status = os.fstat(file.fileno())
-            try:
-                portalocker.lock(file, _PROBE)
-            except portalocker.LockException:
-                return "held", (status.st_dev, status.st_ino)
-            return "free", (status.st_dev, status.st_ino)
+            said: Literal["held", "free"] = "free" if take(file, shared=True) else "held"
+            return said, (status.st_dev, status.st_ino)
     except FileNotFoundError:
         return "gone", None
 
