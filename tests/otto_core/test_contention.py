@@ -247,7 +247,7 @@ def test_r_g2_locks_are_held_from_before_the_start_until_the_end_is_journalled(
         allow_empty=may_be_empty,
     )
     run_plan(repo, mine, observe=look)
-    end = ends.__struct_fields__["type"].default
+    end = ends.__struct_config__.tag
     assert held == [("attempt_started", ["mine"]), (end, ["mine"])]
     assert holders(repo / ".git/otto") == ()
 
