@@ -34,10 +34,10 @@ from otto_core.refnames import task_ref
 from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
-from otto_core.slots import Slot, borrow
+from otto_core.slots import Slot
 from otto_core.snapshot import Captured, capture
 from otto_core.state import Run, TaskState
-from otto_core.worktrees import occupy, overlay, reset, set_aside
+from otto_core.worktrees import leave, occupy, overlay, reset, set_aside
 from otto_core.writesets import Contention
 from planner.canonical import plan_id
 from planner.model import Plan, Task
@@ -56,7 +56,7 @@ async def attempt(session: Session, gate: ExecutionGate, name: str) -> Contentio
 
 
 async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
-    with borrow(session.worktrees, "slot") as slot:
+    with session.pool.lend() as slot:
         pinned = session.run
         await session.in_thread(partial(_furnish, session, slot, pinned, name))
         started, task = _start(session, name, pinned)
@@ -66,6 +66,8 @@ async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
         place = _place(session, slot, started)
         occupy(slot, place.marker)
         ending = await gate.execute(AttemptStep(started.revision, started.plan_id, name), place)
+        if not isinstance(ending, Survived):
+            leave(slot)
         telemetry = AGENTS[task.agent].telemetry(getattr(ending, "duration_s", 0.0))
         end = await session.in_thread(partial(_end, session, slot, started, task, ending, telemetry))
         session.append(end)
@@ -87,7 +89,7 @@ def _furnish(session: Session, slot: Slot, pinned: Run, name: str) -> None:
     start = repository.parents_of(previous)[0]
     registries = registries_of(pinned.plan)
     merged = merge(merging.repo, base, previous, registries=registries, port=merging, base=start)
-    if isinstance(merged, Merged) and not overlay(slot, merged.tree):
+    if isinstance(merged, Merged) and not overlay(slot, repository, merged.tree):
         reset(slot, repository, base)
 
 

@@ -15,7 +15,7 @@ from otto_core.model import Verdict
 from otto_core.session import Session
 from otto_core.slots import Slot, borrow
 from otto_core.state import StoredPlan
-from otto_core.worktrees import occupy, reset
+from otto_core.worktrees import leave, occupy, reset
 from planner.model import Command
 
 
@@ -83,6 +83,8 @@ class Checker:
             place = self._place(slot, check, tree)
             occupy(slot, place.marker)
             ending = await self.gate.execute(check.step, place)
+            if not isinstance(ending, Survived):
+                leave(slot)
             verdict = _verdict(session, check, tree, place, ending)
             session.append(
                 ev.Checked(task=check.step.task, attempt=check.attempt, baseline=baseline, verdict=verdict)

@@ -138,6 +138,7 @@ class Driver:
                 self._checker.close()
                 self._lander.close()
                 self._session.blocking.shutdown()
+                self._session.pool.close()
         return self._session.run
 
     async def _step(self) -> bool:

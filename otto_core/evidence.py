@@ -59,7 +59,7 @@ def _plain_objects(objects: Path, repository: GitRepository) -> bool:
     alternates = objects / "info" / "alternates"
     if (_read(alternates) or "").strip() != str(repository.objects_dir):
         return False
-    found = scan(os.fsencode(objects), lambda _path, _directory: False)
+    found = scan(os.fsencode(objects))
     return not found.odd and all(stamp.mode != SYMLINK for stamp in found.files.values())
 
 

@@ -48,9 +48,24 @@ def write_new(path: Path, data: bytes) -> None:
 
     """
     remove(path)
+    create(path, data)
+
+
+def create(path: Path, data: bytes) -> None:
+    """Write a file whose name stands for nothing yet.
+
+    Raises:
+        OSError: it does, or the file cannot be written.
+
+    """
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(file, "wb") as out:
-        out.write(data)
+    try:
+        with memoryview(data) as rest:
+            done = 0
+            while done < len(rest):
+                done += os.write(file, rest[done:])
+    finally:
+        os.close(file)
 
 
 def identity(path: Path) -> tuple[int, int]:

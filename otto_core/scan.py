@@ -7,15 +7,16 @@ import os
 import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from merge.objects import EXECUTABLE, FILE, SYMLINK
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """What tells an untouched file from a touched one.
 
-    The change time cannot be set by a program; the rest can.
+    The change time cannot be set by a program; the rest can. `mode` is Git's, `bits` the system's. A tuple,
+    because a worktree has thousands of them.
     """
 
     mode: int
@@ -23,19 +24,27 @@ class Stamp:
     mtime_ns: int
     ctime_ns: int
     inode: int
+    bits: int
+    links: int
 
 
 @dataclass(slots=True)
 class Scan:
-    """What a worktree holds. `odd` maps what no tree can hold to what it is, in words."""
+    """What a worktree holds. `odd` maps what no tree can hold to what it is, in words.
+
+    `directories` gives the mode bits of each; its root is not among them.
+    """
 
     files: dict[bytes, Stamp] = field(default_factory=dict)
+    directories: dict[bytes, int] = field(default_factory=dict)
     ignored: list[bytes] = field(default_factory=list)
     odd: dict[bytes, str] = field(default_factory=dict)
 
 
-def scan(root: bytes, skip: Callable[[bytes, bool], bool]) -> Scan:
+def scan(root: bytes, skip: Callable[[bytes, bool], bool] | None = None) -> Scan:
     """Walk below `root`, less its own `.git`; `skip(path, directory)` says what is ignored and not entered.
+
+    Nothing is skipped where it is None.
 
     Raises:
         OSError: a directory cannot be read, or its path is longer than the system allows.
@@ -53,9 +62,10 @@ def scan(root: bytes, skip: Callable[[bytes, bool], bool]) -> Scan:
                 continue
             status = entry.stat(follow_symlinks=False)
             directory = stat.S_ISDIR(status.st_mode)
-            if skip(path, directory):
+            if skip is not None and skip(path, directory):
                 found.ignored.append(path + b"/" if directory else path)
             elif directory:
+                found.directories[path] = status.st_mode
                 waiting.append((entry.path, path + b"/"))
             elif stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode):
                 found.files[path] = stamp(status)
@@ -88,4 +98,12 @@ def stamp(status: os.stat_result) -> Stamp:
     """Give the stamp of an `lstat` result; the mode is Git's."""
     regular = EXECUTABLE if status.st_mode & stat.S_IXUSR else FILE
     mode = SYMLINK if stat.S_ISLNK(status.st_mode) else regular
-    return Stamp(mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return Stamp(
+        mode,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+        status.st_ino,
+        status.st_mode,
+        status.st_nlink,
+    )

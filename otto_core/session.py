@@ -21,7 +21,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
 from otto_core.locks import LockTable
 from otto_core.sandbox import View
-from otto_core.slots import Slot
+from otto_core.slots import Pool, Slot
 from otto_core.state import Run
 
 T = TypeVar("T")
@@ -48,6 +48,11 @@ class Session:
         default_factory=lambda: ThreadPoolExecutor(thread_name_prefix="otto-git")
     )
     started: float = field(default_factory=time.monotonic)
+    pool: Pool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Keep the slots of attempts for as long as this driver drives."""
+        self.pool = Pool(self.worktrees, "slot")
 
     @property
     def elapsed_s(self) -> float:

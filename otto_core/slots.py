@@ -5,8 +5,8 @@ dies, so a slot is never used by two.
 """
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
 from itertools import count
@@ -22,6 +22,21 @@ from otto_core.git.repository import GitRepository
 from otto_core.scan import Stamp
 
 
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """What a worktree held when Otto had filled it with a tree.
+
+    `stamps` prove a file untouched by themselves. Those in `recent` were too young for that: the content has
+    to agree as well. `directories` gives mode bits.
+    """
+
+    tree: Oid
+    entries: Mapping[bytes, Entry]
+    stamps: Mapping[bytes, Stamp]
+    recent: Mapping[bytes, Stamp]
+    directories: Mapping[bytes, int]
+
+
 @dataclass(slots=True)
 class Slot:
     """One worktree of the pool and what Otto knows of its state.
@@ -34,14 +49,20 @@ class Slot:
     own: Path
     io: Path
     identity: tuple[int, int] | None = None
-    tree: Oid | None = None
-    entries: dict[bytes, Entry] = field(default_factory=dict)
-    stamps: dict[bytes, Stamp] = field(default_factory=dict)
+    filling: Filling | None = None
+    """What is known of the worktree's files; None where this driver did not fill it, or lost it."""
 
     @classmethod
     def below(cls, root: Path, name: str) -> "Slot":
         """Name a slot's places below the root of a pool."""
         return cls(root / name, root / ".otto" / name, root / ".io" / name)
+
+    @property
+    def known(self) -> Filling:
+        """What the worktree was filled with (ValueError where it was not)."""
+        if self.filling is None:
+            raise ValueError(f"{self.path} was not filled")
+        return self.filling
 
     @property
     def git_dir(self) -> Path:
@@ -88,6 +109,35 @@ def worktree_root(repository: GitRepository, configured: Path | None = None) -> 
             )
     digest = sha256(os.fsencode(repository.common_dir)).hexdigest()[:10]
     return top / f"{repository.name}-{digest}"
+
+
+@dataclass(slots=True)
+class Pool:
+    """The slots of a kind that one driver has borrowed: kept, and so known, until the pool is closed."""
+
+    root: Path
+    kind: str
+    _idle: list[Slot] = field(default_factory=list)
+    _loans: ExitStack = field(default_factory=ExitStack)
+
+    @contextmanager
+    def lend(self) -> Iterator[Slot]:
+        """Lend a slot that no one else uses: one that was used before if there is any.
+
+        Raises:
+            RepositoryUnusable: the place cannot be written.
+
+        """
+        slot = self._idle.pop() if self._idle else self._loans.enter_context(borrow(self.root, self.kind))
+        try:
+            yield slot
+        finally:
+            self._idle.append(slot)
+
+    def close(self) -> None:
+        """Give all slots back."""
+        self._idle.clear()
+        self._loans.close()
 
 
 @contextmanager

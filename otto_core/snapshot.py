@@ -18,6 +18,7 @@ from merge.objects import FILE, GITLINK, SYMLINK, Oid
 from merge.paths import fold, forbidden, show
 from merge.patterns import PathSet
 from merge.trees import Change, Entry, apply
+from otto_core.conversion import attributes_of, converts
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.program import git, must
 from otto_core.git.repository import GitRepository, read_index
@@ -25,9 +26,8 @@ from otto_core.ignore import IgnoreRules
 from otto_core.places import remove, write_new
 from otto_core.scan import Scan, Stamp, scan
 from otto_core.slots import Slot
-from otto_core.worktrees import renew, require_intact
+from otto_core.worktrees import proven_index, renew, require_intact
 
-_CONVERTING = re.compile(rb"\b(text|eol|crlf|ident|filter|working-tree-encoding)\b")
 _NEUTRAL = b"* !text !eol !crlf !ident !filter !working-tree-encoding\n"
 
 
@@ -57,17 +57,15 @@ def capture(slot: Slot, repository: GitRepository, owns: PathSet, max_file_bytes
         RepositoryUnusable: git cannot convert what was written.
 
     """
-    base = slot.tree
-    if base is None:
-        raise ValueError("the slot was never reset")
+    base = slot.known
     require_intact(slot)
     found = scan(os.fsencode(slot.path), _untracked_and_ignored(slot, repository, owns))
-    touched = {path: now for path, now in found.files.items() if slot.stamps.get(path) != now}
+    touched = {path: now for path, now in found.files.items() if base.stamps.get(path) != now}
     odd = found.odd | {p: why for p, now in touched.items() if (why := _unfit(p, now, max_file_bytes))}
     entries = _entries(slot, repository, {p: now for p, now in touched.items() if p not in odd})
     changes = tuple(sorted(_changes(slot, found, odd, entries), key=lambda change: change.path))
     return Captured(
-        tree=apply(repository.repo, base, changes),
+        tree=apply(repository.repo, base.tree, changes),
         changes=changes,
         ignored=tuple(path for path in sorted(found.ignored) if owns.matches(path.rstrip(b"/"))),
         odd=tuple(Oddity(path, what) for path, what in sorted(odd.items())),
@@ -89,24 +87,20 @@ def _untracked_and_ignored(
     slot: Slot, repository: GitRepository, owns: PathSet
 ) -> Callable[[bytes, bool], bool]:
     """Build the walk's `skip`: untracked and ignored by the base, or by a `.gitignore` that the task owns."""
-    tracked_directories: set[bytes] = set()
-    for path in slot.entries:
-        parent = path
-        while (parent := parent.rpartition(b"/")[0]) and parent not in tracked_directories:
-            tracked_directories.add(parent)
+    entries, directories = slot.known.entries, slot.known.directories
 
     def read(directory: bytes) -> bytes | None:
         path = directory + b"/.gitignore" if directory else b".gitignore"
         if owns.matches(path):
             place = Path(os.fsdecode(os.path.join(os.fsencode(slot.path), path)))  # noqa: PTH118 - bytes
             return place.read_bytes() if place.is_file() and not place.is_symlink() else None
-        entry = slot.entries.get(path)
+        entry = entries.get(path)
         return repository.blob(entry.oid) if entry and entry.mode != SYMLINK else None
 
     rules = IgnoreRules(read)
 
     def skip(path: bytes, directory: bool) -> bool:
-        if path in slot.entries or (directory and path in tracked_directories):
+        if path in entries or (directory and path in directories):
             return False
         return rules.ignores(path, directory=directory)
 
@@ -117,20 +111,20 @@ def _changes(
     slot: Slot, found: Scan, odd: Mapping[bytes, str], entries: Mapping[bytes, Entry]
 ) -> list[Change]:
     changes = [
-        Change(path, slot.entries.get(path), entry)
+        Change(path, slot.known.entries.get(path), entry)
         for path, entry in entries.items()
-        if slot.entries.get(path) != entry
+        if slot.known.entries.get(path) != entry
     ]
     return changes + [
         Change(path, entry, None)
-        for path, entry in slot.entries.items()
+        for path, entry in slot.known.entries.items()
         if path not in found.files and path not in odd and not _submodule_untouched(slot, path)
     ]
 
 
 def _submodule_untouched(slot: Slot, path: bytes) -> bool:
     """Tell whether a submodule's directory is as a checkout leaves it: there, and empty."""
-    if slot.entries[path].mode != GITLINK:
+    if slot.known.entries[path].mode != GITLINK:
         return False
     place = os.path.join(os.fsencode(slot.path), path)  # noqa: PTH118 - bytes
     return os.path.isdir(place) and not os.listdir(place)  # noqa: PTH112, PTH208
@@ -140,9 +134,9 @@ def _entries(slot: Slot, repository: GitRepository, touched: dict[bytes, Stamp])
     """Write the content of touched files and give their entries."""
     links = {path for path, now in touched.items() if now.mode == SYMLINK}
     files = {path: now for path, now in touched.items() if path not in links}
-    attributes = _attributes(repository, slot)
+    attributes = attributes_of(repository, slot.known.tree)
     blobs = {path: _write_link(slot, repository, path) for path in links}
-    if files and _converts(repository, attributes):
+    if files and converts(repository, attributes):
         blobs |= _write_converted(slot, repository, list(files), attributes)
     else:
         blobs |= {path: _write_raw(slot, repository, path) for path in files}
@@ -151,7 +145,7 @@ def _entries(slot: Slot, repository: GitRepository, touched: dict[bytes, Stamp])
     for path, oid in blobs.items():
         mode = touched[path].mode
         if keeps_mode and path in files:
-            before = slot.entries.get(path)
+            before = slot.known.entries.get(path)
             mode = before.mode if before and before.mode not in (SYMLINK, GITLINK) else FILE
         entries[path] = Entry(mode, oid)
     return entries
@@ -175,22 +169,6 @@ def _readable(slot: Slot, path: bytes) -> bytes:
     return place
 
 
-def _attributes(repository: GitRepository, slot: Slot) -> bytes:
-    """Give the user's own attributes and then, as the stronger ones, those of the base."""
-    configured = repository.trusted_config("core.attributesfile")
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    place = Path(configured).expanduser() if configured else config_home / "git/attributes"
-    own = place.read_bytes() + b"\n" if place.is_file() else b""
-    return own + (flatten(repository.repo, slot.tree) if slot.tree else b"")
-
-
-def _converts(repository: GitRepository, attributes: bytes) -> bool:
-    """Tell whether any content may differ between worktree and tree."""
-    if _CONVERTING.search(attributes):
-        return True
-    return repository.trusted_config("core.autocrlf") not in (None, "false")
-
-
 def _write_converted(
     slot: Slot, repository: GitRepository, paths: list[bytes], attributes: bytes
 ) -> dict[bytes, Oid]:
@@ -204,8 +182,7 @@ def _write_converted(
     for path in paths:
         _readable(slot, path)
     index = slot.own / "capture.index"
-    remove(index.with_name("capture.index.lock"))
-    write_new(index, (slot.git_dir / "index").read_bytes())
+    write_new(index, proven_index(slot.known))
     try:
         done = git(
             *("update-index", "-z", "--add", "--replace", "--stdin"),

@@ -1,28 +1,33 @@
 """Worktrees with a private git directory each: filled, laid over, set aside.
 
 A worktree's own `.git` is built anew for each attempt: it borrows the user's objects, has no remote, and
-shares no config, hook, ref or stash with the user's repository. Otto's own git directory of the slot is
-cleared of all but its index before each use, so that nothing planted there is read.
+shares no config, hook, ref or stash with the user's repository. A slot that this driver has filled before is
+brought to another tree in process (`refill`); git does it where the slot is new, much differs, or content is
+converted. Otto's own git directory of the slot is cleared of all but its index before git uses it, so that
+nothing planted there is read.
 """
 
 import os
-import shutil
+import stat
 from collections.abc import Mapping
 from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 
 from merge.objects import Oid
-from merge.trees import walk
+from merge.trees import Entry, changes, walk
 from otto_core import places
 from otto_core.capture import Completed
+from otto_core.conversion import is_verbatim
 from otto_core.errors import RepositoryUnusable
 from otto_core.execution import end_marked
 from otto_core.git.private import prepare_private
 from otto_core.git.program import git, must
-from otto_core.git.repository import GitRepository
-from otto_core.scan import Scan, scan
-from otto_core.slots import Slot
+from otto_core.git.repository import GitRepository, blob_id
+from otto_core.index import encode
+from otto_core.refill import carry_out, directories_of, plan
+from otto_core.scan import Scan, Stamp, scan
+from otto_core.slots import Filling, Slot
 
 
 def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
@@ -35,30 +40,26 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     tree = repository.tree_of(commit)
     _claim(slot)
     _vacate(slot)
-    renew(slot, repository)
-    slot.tree, slot.entries = tree, dict(walk(repository.repo, tree))
-    found = _check_out(slot, tree)
-    if found is None:
-        set_aside(slot, slot.own / "unclean")
-        places.ensure_directory(slot.path)
-        must(_read_tree(slot, tree), f"checking out {tree}")
-        found = _look(slot)
-        _discard(slot.own / "unclean")
-    _take_stamps(slot, found)
-    _build_git_dir(slot, repository, commit)
+    known, slot.filling = slot.filling, None
+    entries = _entries_of(repository, tree, known)
+    filled = _refill(slot, repository, tree, entries, known) if known else None
+    if filled is None:
+        filled = _fill(slot, repository, tree, entries, known)
+    slot.filling = filled
+    _build_git_dir(slot, repository, commit, filled)
     places.fresh_directory(slot.io)
     slot.temporary.mkdir()
     slot.identity = places.identity(slot.path)
 
 
-def overlay(slot: Slot, tree: Oid) -> bool:
+def overlay(slot: Slot, repository: GitRepository, tree: Oid) -> bool:
     """Put the files of another tree over a slot that was just reset; the slot's base stays what it is.
 
     False where git will not write that tree; the slot is then to be reset again.
     """
     index = slot.own / "overlay.index"
-    places.remove(index.with_name("overlay.index.lock"))
-    places.write_new(index, (slot.git_dir / "index").read_bytes())
+    renew(slot, repository)
+    places.write_new(index, proven_index(slot.known))
     try:
         return _read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)}).code == 0
     finally:
@@ -68,8 +69,9 @@ def overlay(slot: Slot, tree: Oid) -> bool:
 def set_aside(slot: Slot, place: Path) -> Path | None:
     """Move a slot's worktree, as it is, out of the pool; gives where it is now, None where it is gone.
 
-    The slot is filled anew when it is borrowed next.
+    The slot is filled anew when it is used next.
     """
+    slot.filling = None
     places.remove(slot.git_dir / "index")
     try:
         places.ensure_directory(place.parent)
@@ -134,6 +136,11 @@ def occupy(slot: Slot, marker: str) -> None:
     places.write_new(slot.own / "marker", marker.encode())
 
 
+def leave(slot: Slot) -> None:
+    """Note that those processes are proven gone."""
+    _discard(slot.own / "marker")
+
+
 def _vacate(slot: Slot) -> None:
     """End what an earlier use left running: a killed driver cannot, and its orphans would write on.
 
@@ -152,48 +159,114 @@ def _vacate(slot: Slot) -> None:
         note.unlink()
 
 
-def _check_out(slot: Slot, tree: Oid) -> Scan | None:
-    """Write the tree over what is there; None where something is in the way that git will not remove."""
-    if _read_tree(slot, tree).code != 0:
-        return None
-    if git("clean", "-ffdxq", git_dir=slot.git_dir, work_tree=slot.path).code != 0:
-        return None
+def proven_index(filling: Filling) -> bytes:
+    """Give an index for Otto's own calls of git: what stamps do not prove, git compares by content."""
+    return encode(filling.entries, filling.stamps)
+
+
+def _entries_of(repository: GitRepository, tree: Oid, known: Filling | None) -> Mapping[bytes, Entry]:
+    """List a tree, by what differs from the one before where that is known."""
+    if known is None:
+        return dict(walk(repository.repo, tree))
+    if known.tree == tree:
+        return known.entries
+    entries = dict(known.entries)
+    for change in changes(repository.repo, known.tree, tree):
+        if change.new is None:
+            del entries[change.path]
+        else:
+            entries[change.path] = change.new
+    return entries
+
+
+def _refill(
+    slot: Slot, repository: GitRepository, tree: Oid, entries: Mapping[bytes, Entry], known: Filling
+) -> Filling | None:
+    """Write what differs from the tree, in process; None where git has to do it."""
+    root = os.fsencode(slot.path)
     try:
-        found = _look(slot)
+        found = scan(root)
+        refill = plan(known, found, entries)
+        if refill is None or ((refill.write or refill.compare) and not is_verbatim(repository, tree)):
+            return None
+        written = carry_out(refill, root, entries, repository.blob, blob_id)
     except (OSError, RecursionError):
         return None
-    clean = not found.odd and found.files.keys() <= slot.entries.keys()
-    return found if clean else None
+    files = {path: stamp for path, stamp in found.files.items() if path in entries} | written.files
+    return _noted(slot, tree, entries, files, found.directories | written.directories)
+
+
+def _fill(
+    slot: Slot, repository: GitRepository, tree: Oid, entries: Mapping[bytes, Entry], known: Filling | None
+) -> Filling:
+    """Have git write the tree over what is there, or anew where something is in its way."""
+    renew(slot, repository)
+    if known is not None:
+        places.write_new(slot.git_dir / "index", proven_index(known))
+    found = _check_out(slot, tree, entries)
+    if found is None:
+        set_aside(slot, slot.own / "unclean")
+        places.ensure_directory(slot.path)
+        must(_read_tree(slot, tree), f"checking out {tree}")
+        found = scan(os.fsencode(slot.path))
+        _discard(slot.own / "unclean")
+    files = {path: stamp for path, stamp in found.files.items() if path in entries}
+    return _noted(slot, tree, entries, files, found.directories)
+
+
+def _check_out(slot: Slot, tree: Oid, entries: Mapping[bytes, Entry]) -> Scan | None:
+    """Write the tree over what is there; None where it is not what a checkout leaves."""
+    if _read_tree(slot, tree).code != 0:
+        return None
+    root = os.fsencode(slot.path)
+    try:
+        found = scan(root)
+        surplus = plan(Filling(tree, entries, found.files, {}, found.directories), found, entries)
+        if surplus is None or surplus.write or not all(map(_is_usable, found.directories.values())):
+            return None
+        for path in surplus.remove:
+            places.remove(slot.path / os.fsdecode(path))
+    except (OSError, RecursionError):
+        return None
+    return found
 
 
 def _read_tree(slot: Slot, tree: Oid, env: Mapping[str, str] | None = None) -> Completed:
     return git("read-tree", "--reset", "-u", str(tree), git_dir=slot.git_dir, work_tree=slot.path, env=env)
 
 
-def _look(slot: Slot) -> Scan:
-    return scan(os.fsencode(slot.path), lambda _path, _directory: False)
+def _is_usable(bits: int) -> bool:
+    return bits & stat.S_IRWXU == stat.S_IRWXU
 
 
-def _take_stamps(slot: Slot, found: Scan) -> None:
+def _noted(
+    slot: Slot,
+    tree: Oid,
+    entries: Mapping[bytes, Entry],
+    files: Mapping[bytes, Stamp],
+    directories: Mapping[bytes, int],
+) -> Filling:
     """Note what a clean slot looks like.
 
     A file whose change time is not older than the clock tick of the note could change again unseen within
-    it (the racy index problem of Git); such stamps are dropped, so those files are compared by content.
+    it (the racy index problem of Git); it is compared by content.
     """
     note = slot.own / "note"
     places.write_new(note, b"")
     tick = note.stat().st_ctime_ns
-    slot.stamps = {path: stamp for path, stamp in found.files.items() if stamp.ctime_ns < tick}
+    stamps = {path: stamp for path, stamp in files.items() if stamp.ctime_ns < tick}
+    recent = {path: stamp for path, stamp in files.items() if stamp.ctime_ns >= tick}
+    kept = directories_of(entries) & directories.keys()
+    return Filling(tree, entries, stamps, recent, {path: directories[path] for path in kept})
 
 
-def _build_git_dir(slot: Slot, repository: GitRepository, commit: Oid) -> None:
-    own = slot.path / ".git"
-    prepare_private(own, repository)
-    author = repository.author()
-    with (own / "config").open("a", encoding="utf-8", errors="surrogateescape") as config:
-        config.write(f"[user]\n\tname = {_quoted(author.name)}\n\temail = {_quoted(author.email)}\n")
-    (own / "refs/heads/otto").write_text(f"{commit}\n")
-    shutil.copy2(slot.git_dir / "index", own / "index")
+def _build_git_dir(slot: Slot, repository: GitRepository, commit: Oid, filling: Filling) -> None:
+    """Give the attempt a git directory of its own; `_claim` has removed the last one."""
+    own, author = slot.path / ".git", repository.author()
+    user = f"[user]\n\tname = {_quoted(author.name)}\n\temail = {_quoted(author.email)}\n"
+    prepare_private(own, repository, user.encode("utf-8", "surrogateescape"))
+    places.create(own / "refs/heads/otto", f"{commit}\n".encode())
+    places.create(own / "index", encode(filling.entries, {**filling.stamps, **filling.recent}))
 
 
 def _quoted(value: str) -> str:

@@ -1,5 +1,6 @@
 """Git directories of Otto's own: they read the user's objects and share nothing else with the repository."""
 
+import os
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from merge.strategies import CONFIG, MergeTreeAnswer, Unavailable
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.program import git, git_version
 from otto_core.git.repository import GitRepository
+from otto_core.places import create
 
 MERGE_TREE_SINCE = (2, 38)
 
@@ -20,20 +22,27 @@ _NO_MERGE_ATTRIBUTES = b"* !merge !conflict-marker-size\n"
 """Goes before the tip's attributes, so that those of the user or the machine decide no merge."""
 
 
-def prepare_private(git_dir: Path, repository: GitRepository) -> None:
-    """Make (or renew) a git directory of Otto's own that reads the user's objects and shares nothing else."""
-    for part in ("objects/info", "objects/pack", "refs/heads", "info"):
-        (git_dir / part).mkdir(parents=True, exist_ok=True)
-    (git_dir / "objects/info/alternates").write_text(f"{repository.objects_dir}\n")
-    (git_dir / "HEAD").write_text("ref: refs/heads/otto\n")
-    config = git_dir / "config"
-    config.write_text("[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tlogAllRefUpdates = false\n")
-    own = pygit2.Config(str(config))
-    for key, value in repository.conversion_config().items():
-        own[key] = value
+_PARTS = ("objects", "objects/info", "objects/pack", "refs", "refs/heads", "info")
+
+
+def prepare_private(git_dir: Path, repository: GitRepository, config: bytes = b"") -> None:
+    """Make a git directory of Otto's own that reads the user's objects and shares nothing else.
+
+    `config` is added to its configuration. What it is made of must not be there yet.
+
+    Raises:
+        OSError: something of it is there, or cannot be written.
+
+    """
+    git_dir.mkdir(parents=True, exist_ok=True)
+    for part in _PARTS:
+        os.mkdir(git_dir / part)  # noqa: PTH102 - half the cost
+    create(git_dir / "objects/info/alternates", os.fsencode(repository.objects_dir) + b"\n")
+    create(git_dir / "HEAD", b"ref: refs/heads/otto\n")
+    create(git_dir / "config", repository.private_config + config)
     shallow = repository.common_dir / "shallow"
     if shallow.exists():
-        (git_dir / "shallow").write_bytes(shallow.read_bytes())
+        create(git_dir / "shallow", shallow.read_bytes())
 
 
 class MergeRepository:

@@ -5,8 +5,10 @@ Nothing here reads or writes the user's checkout or index, `fast_forward_checkou
 
 import os
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import pygit2
@@ -88,7 +90,9 @@ class GitRepository:
 
     def reopen(self) -> "GitRepository":
         """Open the same repository again, for another thread."""
-        return self.at(self.git_dir)
+        again = self.at(self.git_dir)
+        again.private_config = self.private_config
+        return again
 
     @property
     def name(self) -> str:
@@ -226,6 +230,19 @@ class GitRepository:
             config.add_file(str(path), level=ConfigLevel.LOCAL)
         return {e.name: e.value for e in config if e.value is not None and _CONVERSION_KEYS.match(e.name)}
 
+    @cached_property
+    def private_config(self) -> bytes:
+        """The configuration of a git directory of Otto's own for this repository, as a file."""
+        with tempfile.TemporaryDirectory(prefix="otto-") as place:
+            path = Path(place) / "config"
+            path.write_text(
+                "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tlogAllRefUpdates = false\n"
+            )
+            config = pygit2.Config(str(path))
+            for key, value in self.conversion_config().items():
+                config[key] = value
+            return path.read_bytes()
+
     def trusted_config(self, key: str) -> str | None:
         """Give one value of the user's whole configuration, or None."""
         try:
@@ -244,6 +261,11 @@ def commit_tree(
 ) -> Oid:
     """Write a commit that no ref points to yet."""
     return repository.repo.create_commit(None, committer, committer, message, tree, list(parents))
+
+
+def blob_id(content: bytes) -> Oid:
+    """Give the id that a blob of this content has."""
+    return pygit2.hash(content)
 
 
 def read_index(path: Path) -> dict[bytes, Oid]:

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,15 +96,84 @@ def _vanish(place: Path) -> None:
     subprocess.run(["rm", "-rf", str(place)], check=True)
 
 
-@pytest.mark.parametrize("spoil", [_litter, _spoil_git, _replace_git, _forbid, _vanish])
-def test_reset_brings_any_slot_back_to_the_tree(spoil: object, slot: Slot, user: Path) -> None:
-    assert callable(spoil)
+def _take_permissions(place: Path) -> None:
+    (place / "src/deep").chmod(0o500)
+
+
+def _empty_directories(place: Path) -> None:
+    (place / "empty/below").mkdir(parents=True)
+
+
+def _repository_within(place: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(place / "src")], check=True)
+
+
+def _link_for_directory(place: Path) -> None:
+    (place / "src").rename(place / "elsewhere")
+    (place / "src").symlink_to("elsewhere")
+
+
+def _fifo_for_file(place: Path) -> None:
+    (place / "run.sh").unlink()
+    os.mkfifo(place / "run.sh")
+
+
+def _same_size_same_times(place: Path) -> None:
+    path = place / "src/deep/a.py"
+    times = path.stat()
+    path.write_text("a = 3\n")
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+
+
+def _nothing(_place: Path) -> None:
+    pass
+
+
+SPOILED = [
+    _litter,
+    _spoil_git,
+    _replace_git,
+    _forbid,
+    _vanish,
+    _take_permissions,
+    _empty_directories,
+    _repository_within,
+    _link_for_directory,
+    _fifo_for_file,
+    _same_size_same_times,
+    _nothing,
+]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "from another run"])
+@pytest.mark.parametrize("moved", [False, True], ids=["same tree", "another tree"])
+@pytest.mark.parametrize("spoil", SPOILED)
+def test_reset_brings_any_slot_back_to_the_tree(
+    spoil: Callable[[Path], None], slot: Slot, user: Path, moved: bool, known: bool
+) -> None:
+    wanted = FILES | ({"src/deep/b.py", "new/c.py"} if moved else set())
+    if moved:
+        (user / "src/deep/b.py").write_text("b = 1\n")
+        (user / "new").mkdir()
+        (user / "new/c.py").write_text("c = 1\n")
+        git(user, "add", "-A")
+        git(user, "commit", "-qm", "more")
     spoil(slot.path)
     repository = GitRepository.discover(user)
+    if not known:
+        slot.filling = None
     reset(slot, repository, repository.resolve("HEAD"))
-    assert listing(slot.path) == FILES
+    assert listing(slot.path) == wanted
+    assert not [
+        place
+        for place in slot.path.rglob("*")
+        if place.is_dir() and not any(place.iterdir()) and ".git" not in place.relative_to(slot.path).parts
+    ]
     assert (slot.path / "src/deep/a.py").read_text() == "a = 1\n"
+    assert os.access(slot.path / "run.sh", os.X_OK)
+    assert (slot.path / "src/deep").stat().st_mode & 0o700 == 0o700
     assert git(slot.path, "status", "--porcelain", "--ignored") == ""
+    assert git(slot.path, "fsck", "--strict") == ""
 
 
 def test_r_x5_config_hooks_stash_and_refs_made_in_a_slot_do_not_reach_the_user(
