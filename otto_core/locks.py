@@ -40,12 +40,26 @@ class GivenUp(Exception):
 
 
 def holders(store: Path) -> tuple[Holder, ...]:
-    """List the tasks that hold their write sets now, in all runs of a repository. Writes nothing."""
-    return _living(store, _read(_table(store)) or ())
+    """List the tasks that hold their write sets now, in all runs of a repository. Writes nothing.
+
+    Raises:
+        RepositoryUnusable: the table is there and cannot be read.
+
+    """
+    table = _table(store)
+    try:
+        return _living(store, _read(table) or ())
+    except OSError as error:
+        raise _unusable(table, error) from error
 
 
 def contentions(store: Path, wanted: Mapping[str, WriteSet], *, run: str = "") -> dict[str, Contention]:
-    """Say for each task of `run` that could not start now who is in its way. Writes nothing."""
+    """Say for each task of `run` that could not start now who is in its way. Writes nothing.
+
+    Raises:
+        RepositoryUnusable: as `holders`.
+
+    """
     others = [holder for holder in holders(store) if holder.run != run]
     found = ((task, in_the_way(others, task, writes)) for task, writes in wanted.items())
     return {task: contention for task, contention in found if contention is not None}
@@ -91,7 +105,7 @@ class LockTable:
         Raises:
             Locked: the guard of the table was not to be had.
             GivenUp: the caller waits no longer.
-            RepositoryUnusable: the table cannot be written.
+            RepositoryUnusable: the table cannot be read or written.
 
         """
 
@@ -142,10 +156,7 @@ class LockTable:
                     _write(table, after)
                 return decided
         except OSError as error:
-            raise RepositoryUnusable(
-                f"the lock table {table} cannot be written: {error.strerror}",
-                hint="mend that, or run with `--no-locks`",
-            ) from error
+            raise _unusable(table, error) from error
 
 
 # --- who lives
@@ -255,6 +266,13 @@ def _is(path: Path, file: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(file))
     except FileNotFoundError:
         return False
+
+
+def _unusable(table: Path, error: OSError) -> RepositoryUnusable:
+    return RepositoryUnusable(
+        f"the lock table {table} cannot be used: {error.strerror}",
+        hint="check its permissions and its disk, or run with `--no-locks`",
+    )
 
 
 def _stuck(guard: Path, patience_s: float) -> Locked:

@@ -69,7 +69,7 @@ def probe(store: Path, run: str) -> tuple[Literal["held", "free", "gone"], tuple
             status = os.fstat(file.fileno())
             said: Literal["held", "free"] = "free" if take(file, shared=True) else "held"
             return said, (status.st_dev, status.st_ino)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return "gone", None
 
 

@@ -232,11 +232,11 @@ def test_r_g2_locks_are_held_from_before_the_start_until_the_end_is_journalled(
     tmp_path: Path, command: str, ends: type[ev.AttemptEnd]
 ) -> None:
     repo = make_repo(tmp_path)
-    held: list[tuple[str, list[str]]] = []
+    held: list[tuple[type[ev.Event], list[str]]] = []
 
     def look(event: ev.Event, _: Run) -> None:
         if isinstance(event, ev.AttemptStarted | ev.AttemptEnd):
-            held.append((event.type, [holder.task for holder in holders(repo / ".git/otto")]))
+            held.append((type(event), [holder.task for holder in holders(repo / ".git/otto")]))
 
     may_be_empty = ends is ev.AttemptUnchanged
     mine = feature(
@@ -247,8 +247,7 @@ def test_r_g2_locks_are_held_from_before_the_start_until_the_end_is_journalled(
         allow_empty=may_be_empty,
     )
     run_plan(repo, mine, observe=look)
-    end = ends.__struct_config__.tag
-    assert held == [("attempt_started", ["mine"]), (end, ["mine"])]
+    assert held == [(ev.AttemptStarted, ["mine"]), (ends, ["mine"])]
     assert holders(repo / ".git/otto") == ()
 
 

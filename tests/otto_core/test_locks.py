@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from otto_core.errors import ExitCode, Locked
+from otto_core.errors import ExitCode, Locked, RepositoryUnusable
 from otto_core.locks import GivenUp, LockTable, contentions, holders
 from otto_core.runlock import hold
 from otto_core.writesets import WriteSet, refusal
@@ -253,6 +253,17 @@ def test_looking_writes_nothing(store: Path, other: Driver) -> None:
     assert list(found) == ["mine"]
     assert contentions(store, {"mine": API}, run="r-other") == {}
     assert files() == before
+
+
+def test_a_table_that_cannot_be_used_is_told_with_its_name_and_a_way_out(
+    store: Path, mine: LockTable
+) -> None:
+    table(store).mkdir(parents=True)
+    for use in (lambda: holders(store), lambda: mine.acquire("mine", SRC)):
+        with pytest.raises(RepositoryUnusable, match="cannot be used") as refused:
+            use()
+        assert "--no-locks" in refused.value.hint
+    assert not mine.holds("mine", SRC)
 
 
 def test_looking_at_a_repository_without_locks_finds_none(tmp_path: Path) -> None:
