@@ -27,7 +27,8 @@ from otto_core.gate import ExecutionGate
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal
 from otto_core.landing import Lander
-from otto_core.locks import GivenUp, contentions
+from otto_core.lockfile import GivenUp
+from otto_core.locks import contentions
 from otto_core.model import Outcome
 from otto_core.publish import free_branch
 from otto_core.refnames import run_ref

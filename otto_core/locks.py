@@ -1,42 +1,31 @@
 """Locks between the runs of a repository: which task may write which paths now, and who is in its way.
 
-One table, `otto/locks/table.json`, lists the write sets of all tasks that execute. It is changed under an
-exclusive lock on `otto/locks/guard`, which is never deleted by Otto, and is replaced as a whole, so that
-reading needs no lock. Whether an entry counts is decided by the kernel and never by a time: its holder lives
-while the exclusive lock of its run is held (`otto_core.runlock`). Where that lock's file was deleted or
-replaced by someone, the kernel's table of processes decides. What the table holds of a driver's own run is
-written anew from memory at each of its changes, so a table that was deleted or damaged heals.
+One table in `otto/locks` lists the write sets of all tasks that execute. It is changed under an exclusive
+lock on its guard, which Otto never deletes; reading needs no lock (`otto_core.lockfile`). Whether an entry
+counts is decided by the kernel and never by a time: its holder lives while the exclusive lock of its run is
+held (`otto_core.runlock`). Where that lock's file was deleted or replaced by someone, the kernel's table of
+processes decides. What the table holds of a driver's own run is written anew from memory at each of its
+changes, so a table that was deleted or damaged heals.
 
 The locks are advisory: a task of another run that executes without them (`--no-locks`) is not seen.
 """
 
-import json
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import portalocker
-
 from otto_core.errors import Locked, RepositoryUnusable
 from otto_core.kernel import Identity, boot_id, identity_of, is_alive
+from otto_core.lockfile import guarded, read, write
 from otto_core.runlock import probe
 from otto_core.writesets import NO_FILE, Contention, Holder, Who, WriteSet, in_the_way
 
 PATIENCE_S: Final = 10.0
 """How long others may hold the guard of the table, which takes milliseconds, until that is told."""
-
-_POLL_S: Final = 0.005
-
-
-class GivenUp(Exception):
-    """Whoever waited for the guard of the table has been asked to stop."""
 
 
 def holders(store: Path) -> tuple[Holder, ...]:
@@ -46,11 +35,12 @@ def holders(store: Path) -> tuple[Holder, ...]:
         RepositoryUnusable: the table is there and cannot be read.
 
     """
-    table = _table(store)
+    directory = store / "locks"
     try:
-        return _living(store, _read(table) or ())
+        table = read(directory)
+        return _living(store, table.entries if table else ())
     except OSError as error:
-        raise _unusable(table, error) from error
+        raise _unusable(directory, error) from error
 
 
 def contentions(store: Path, wanted: Mapping[str, WriteSet], *, run: str = "") -> dict[str, Contention]:
@@ -144,19 +134,27 @@ class LockTable:
         given_up: Callable[[], bool] = lambda: False,
     ) -> Contention | None:
         """Let `decide` look at the living entries of other runs; then bring the table up to date."""
-        table = _table(self._store)
+        directory = self._store / "locks"
         try:
-            table.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._turn, _guarded(table.parent / "guard", self._patience_s, given_up):
-                before = _read(table)
-                others = tuple(h for h in _living(self._store, before or ()) if h.run != self._run)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._turn, guarded(directory, self._patience_s, given_up):
+                table = read(directory)
+                before = table.entries if table else ()
+                others = tuple(h for h in _living(self._store, before) if h.run != self._run)
                 decided = decide(others)
                 after = (*others, *self._mine.values())
-                if after != (before if before is not None or after else ()):
-                    _write(table, after)
+                if after != before:
+                    write(directory, table, after)
                 return decided
         except OSError as error:
-            raise _unusable(table, error) from error
+            raise _unusable(directory, error) from error
+
+
+def _unusable(directory: Path, error: OSError) -> RepositoryUnusable:
+    return RepositoryUnusable(
+        f"the lock table in {directory} cannot be used: {error.strerror}",
+        hint="check its permissions and its disk, or run with `--no-locks`",
+    )
 
 
 # --- who lives
@@ -179,105 +177,3 @@ def _living(store: Path, entries: Iterable[Holder]) -> tuple[Holder, ...]:
         return is_alive(Identity(entry.who.boot, entry.who.pid, entry.who.started))
 
     return tuple(filter(lives, entries))
-
-
-# --- the table and its guard
-
-
-def _table(store: Path) -> Path:
-    return store / "locks" / "table.json"
-
-
-def _read(table: Path) -> tuple[Holder, ...] | None:
-    """Read the table; None where there is none, or one that cannot be understood."""
-    try:
-        return tuple(map(_holder, json.loads(table.read_bytes())))
-    except (FileNotFoundError, NotADirectoryError, ValueError, TypeError, KeyError):
-        return None
-
-
-def _holder(row: Mapping[str, object]) -> Holder:
-    """Read an entry.
-
-    Raises:
-        TypeError, KeyError, ValueError: it is none.
-
-    """
-    match row:
-        case {
-            "run": str(run),
-            "task": str(task),
-            "since": str(since),
-            "writes": {"owns": [*owns], "extends": [*extends]},
-            "who": {"pid": int(pid), "host": str(host), "boot": str(boot), "started": str(started)},
-            "lock_file": [int(device), int(inode)],
-        }:
-            writes = WriteSet(tuple(map(str, owns)), tuple(map(str, extends)))
-            return Holder(run, task, writes, Who(pid, host, boot, started), since, (device, inode))
-    raise ValueError("no entry of the lock table")
-
-
-def _write(table: Path, entries: Iterable[Holder]) -> None:
-    """Replace the table. It need not outlive a power cut: no holder does."""
-    new = table.with_name("table.new")
-    content = json.dumps([asdict(entry) for entry in entries], indent=1)
-    file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(file, "w", encoding="ascii") as out:
-        out.write(content)
-    new.replace(table)
-
-
-@contextmanager
-def _guarded(guard: Path, patience_s: float, given_up: Callable[[], bool]) -> Iterator[None]:
-    """Hold the guard of the table.
-
-    Raises:
-        Locked: it was not to be had in time.
-        GivenUp: the caller waits no longer.
-
-    """
-    deadline = time.monotonic() + patience_s
-    while True:
-        with guard.open("a+", encoding="utf-8") as file:
-            if _take(file.fileno()) and _is(guard, file.fileno()):
-                file.truncate(0)
-                file.write(str(os.getpid()))
-                file.flush()
-                yield
-                return
-        if given_up():
-            raise GivenUp
-        if time.monotonic() >= deadline:
-            raise _stuck(guard, patience_s)
-        time.sleep(_POLL_S)
-
-
-def _take(file: int) -> bool:
-    try:
-        portalocker.lock(file, portalocker.LockFlags.EXCLUSIVE | portalocker.LockFlags.NON_BLOCKING)
-    except portalocker.LockException:
-        return False
-    return True
-
-
-def _is(path: Path, file: int) -> bool:
-    """Tell whether a name still stands for an open file: someone may have deleted it meanwhile."""
-    try:
-        return os.path.samestat(path.stat(), os.fstat(file))
-    except FileNotFoundError:
-        return False
-
-
-def _unusable(table: Path, error: OSError) -> RepositoryUnusable:
-    return RepositoryUnusable(
-        f"the lock table {table} cannot be used: {error.strerror}",
-        hint="check its permissions and its disk, or run with `--no-locks`",
-    )
-
-
-def _stuck(guard: Path, patience_s: float) -> Locked:
-    pid = guard.read_text("utf-8", "replace").strip()
-    return Locked(
-        f"the lock table has been in use for {patience_s:g}s by process {pid or 'unknown'}",
-        hint=f"it may be stopped: `kill -CONT {pid}`" if pid else "it may be stopped: look for it and go on",
-    )

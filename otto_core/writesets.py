@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import product
 from typing import Final
 
@@ -106,8 +107,13 @@ def refusal(found: Iterable[Contention]) -> Locked:
     )
 
 
+@lru_cache(maxsize=4096)
+def _paths(pattern: str) -> PathSet:
+    return PathSet.parse((pattern,))
+
+
 def _meet(pattern: str, foreign: str) -> bool:
     try:
-        return PathSet.parse((pattern,)).overlap(PathSet.parse((foreign,))) is not None
+        return _paths(pattern).overlap(_paths(foreign)) is not None
     except PatternError:
         return True

@@ -1,6 +1,5 @@
 """The lock table between real processes: taken whole, held while the holder lives and no longer."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,12 +7,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from zlib import crc32
 
 import pytest
 
 from otto_core.errors import ExitCode, Locked, RepositoryUnusable
-from otto_core.locks import GivenUp, LockTable, contentions, holders
+from otto_core.lockfile import COPIES, GivenUp, read, write
+from otto_core.locks import LockTable, contentions, holders
 from otto_core.runlock import hold
 from otto_core.writesets import WriteSet, refusal
 
@@ -111,8 +114,14 @@ def mine(store: Path) -> Iterator[LockTable]:
         yield LockTable(store, "r-mine")
 
 
-def table(store: Path) -> Path:
-    return store / "locks" / "table.json"
+def listed(store: Path) -> list[str]:
+    """Name the tasks in the table, dead or alive."""
+    table = read(store / "locks")
+    return [holder.task for holder in table.entries] if table else []
+
+
+def copies(store: Path) -> list[Path]:
+    return [store / "locks" / name for name in COPIES]
 
 
 def names(store: Path) -> list[str]:
@@ -162,11 +171,11 @@ def test_g2_the_kernel_frees_the_locks_of_a_killed_driver(
     store: Path, other: Driver, mine: LockTable
 ) -> None:
     other.kill()
-    assert "theirs" in table(store).read_text()
+    assert listed(store) == ["theirs"]
     assert holders(store) == ()
     assert mine.acquire("mine", SRC) is None
     assert names(store) == ["r-mine mine"]
-    assert "theirs" not in table(store).read_text(), "what is dead is dropped"
+    assert listed(store) == ["mine"], "what is dead is dropped"
 
 
 def test_a_stopped_driver_lives_and_holds(other: Driver, mine: LockTable) -> None:
@@ -193,28 +202,47 @@ def test_where_the_lock_file_of_a_run_was_deleted_the_table_of_processes_decides
     ids=["another boot", "a pid that was used again", "no such process"],
 )
 def test_where_the_lock_file_was_deleted_no_other_process_is_taken_for_the_holder(
-    store: Path, other: Driver, mine: LockTable, change: dict[str, object]
+    store: Path, other: Driver, mine: LockTable, change: dict[str, Any]
 ) -> None:
     assert other.take("more", "more") == "None"
     (store / "runs/r-other.lock").unlink()
-    rows = json.loads(table(store).read_text())
-    for row in rows:
-        row["who"] |= change
-    table(store).write_text(json.dumps(rows))
+    table = read(store / "locks")
+    assert table is not None
+    write(store / "locks", table, [replace(h, who=replace(h.who, **change)) for h in table.entries])
     assert mine.acquire("mine", SRC) is None
 
 
+def whole(body: bytes) -> bytes:
+    """Give a copy whose checksum is right."""
+    return b"9 %d\n%b" % (crc32(body), body)
+
+
+def test_a_writer_that_is_killed_half_way_leaves_the_table_as_it_was(store: Path, mine: LockTable) -> None:
+    assert mine.acquire("one", SRC) is None
+    assert mine.acquire("two", APART) is None
+    newer = copies(store)[0]
+    content = newer.read_bytes()
+    for end in range(len(content)):
+        newer.write_bytes(content[:end])
+        assert listed(store) == ["one"]
+    newer.write_bytes(content)
+    assert listed(store) == ["one", "two"]
+
+
 @pytest.mark.parametrize(
-    "damage", [None, b"", b"[{", b"[{}]", b'{"a": 1}', b"\xff\x00", b"[[]]", b"7"], ids=repr
+    "damage",
+    [None, b"", b"[]", b"9 0\n[]", b"9 223132457\n[]x", b"9 1\n", b"\xff\x00\n", whole(b"[7]"), whole(b"{")],
+    ids=repr,
 )
 def test_a_deleted_or_damaged_table_heals_with_the_next_change_of_each_driver(
     store: Path, other: Driver, mine: LockTable, damage: bytes | None
 ) -> None:
     assert mine.acquire("mine", APART) is None
-    if damage is None:
-        table(store).unlink()
-    else:
-        table(store).write_bytes(damage)
+    for copy in copies(store):
+        if damage is None:
+            copy.unlink(missing_ok=True)
+        else:
+            copy.write_bytes(damage)
     assert holders(store) == ()
     assert mine.acquire("more", WriteSet(("more",))) is None
     assert names(store) == ["r-mine mine", "r-mine more"]
@@ -258,7 +286,7 @@ def test_looking_writes_nothing(store: Path, other: Driver) -> None:
 def test_a_table_that_cannot_be_used_is_told_with_its_name_and_a_way_out(
     store: Path, mine: LockTable
 ) -> None:
-    table(store).mkdir(parents=True)
+    copies(store)[1].mkdir(parents=True)
     for use in (lambda: holders(store), lambda: mine.acquire("mine", SRC)):
         with pytest.raises(RepositoryUnusable, match="cannot be used") as refused:
             use()
