@@ -4,11 +4,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal
 
 from merge.objects import Oid
 from merge.trees import entry
 from otto_core import events as ev
-from otto_core.config import FILE_NAME, Settings, read_settings
+from otto_core.config import FILE_NAME, Configuration, Settings, read_configuration
 from otto_core.errors import PlanRejected, UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.model import SandboxMode
@@ -48,7 +50,7 @@ def compose(
     source = _read_plan(plan_file)
     named = source.data.get("base")
     commit = repository.resolve(base or (named if isinstance(named, str) else "HEAD"))
-    settings = settings_at(repository, commit).model_copy(update=dict(overrides or {}))
+    settings = configuration_at(repository, commit, overrides or {}).configuration.settings
     require_filters(repository, commit)
     match compile_plan(source, base=str(commit), defaults=_defaults(settings)):
         case Rejected(violations):
@@ -57,14 +59,37 @@ def compose(
             return Composed(plan, settings, warnings)
 
 
-def settings_at(repository: GitRepository, commit: Oid) -> Settings:
-    """Read `otto.yaml` of a commit; where it has none, that of the checkout if there is one."""
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """What a run that starts from a commit is configured by, and whose `otto.yaml` that is."""
+
+    configuration: Configuration
+    file_of: Literal["commit", "checkout"] | None
+
+
+def configuration_at(
+    repository: GitRepository, commit: Oid, overrides: Mapping[str, object] = MappingProxyType({})
+) -> Configured:
+    """Read `otto.yaml` of a commit; where it has none, that of the checkout if there is one.
+
+    Raises:
+        UsageError: it cannot be read, or is not valid.
+
+    """
+    content, file_of = _file_at(repository, commit)
+    return Configured(read_configuration(content, file=FILE_NAME, overrides=overrides), file_of)
+
+
+def _file_at(
+    repository: GitRepository, commit: Oid
+) -> tuple[bytes | None, Literal["commit", "checkout"] | None]:
     found = entry(repository.repo, repository.tree_of(commit), FILE_NAME.encode())
     if found is not None:
-        return read_settings(repository.blob(found.oid), file=FILE_NAME)
+        return repository.blob(found.oid), "commit"
     beside = repository.workdir / FILE_NAME if repository.workdir else None
-    content = beside.read_bytes() if beside and beside.is_file() else None
-    return read_settings(content, file=FILE_NAME)
+    if beside is not None and beside.is_file():
+        return beside.read_bytes(), "checkout"
+    return None, None
 
 
 @dataclass(frozen=True, slots=True)

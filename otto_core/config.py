@@ -5,14 +5,24 @@ it may say; an unknown key is an error with its line.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+)
 
 from otto_core.errors import UsageError
-from planner.durations import parse_duration
+from planner.durations import format_duration, parse_duration
 from planner.file import read_command
 from planner.source import Source, load
 from planner.violations import Violation
@@ -32,7 +42,9 @@ def _relative(value: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
-Seconds = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+Seconds = Annotated[
+    float, BeforeValidator(parse_duration), Field(gt=0), PlainSerializer(format_duration, when_used="json")
+]
 CommandLine = Annotated[str | tuple[str, ...], AfterValidator(_checked_command)]
 
 
@@ -98,11 +110,56 @@ _FROM_ENVIRONMENT = {
 }
 
 
-def read_settings(content: bytes | None, *, file: str, environ: Mapping[str, str] = os.environ) -> Settings:
-    """Compose the settings from the content of `otto.yaml` (None where there is none) and the environment.
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a value comes from; `name` is that of the variable or the file, `line` where the file says it."""
+
+    kind: Literal["command line", "variable", "file", "default"]
+    name: str = ""
+    line: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One key (dotted) with its value as `otto.yaml` would say it, and where that comes from."""
+
+    key: str
+    value: object
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings, and the same one by one."""
+
+    settings: Settings
+    listed: tuple[Setting, ...]
+
+
+def read_settings(
+    content: bytes | None,
+    *,
+    file: str,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+) -> Settings:
+    """Compose the settings as `read_configuration` does."""
+    return read_configuration(content, file=file, environ=environ, overrides=overrides).settings
+
+
+def read_configuration(
+    content: bytes | None,
+    *,
+    file: str,
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, object] = MappingProxyType({}),
+) -> Configuration:
+    """Compose the content of `otto.yaml` (None where there is none), the environment and the command line.
+
+    `overrides` are top-level keys that the command line gave.
 
     Raises:
-        UsageError: anything is wrong; all faults at once, each with its line.
+        UsageError: anything is wrong; all faults at once, each with where it stands.
 
     """
     source = _load(content, file)
@@ -110,21 +167,61 @@ def read_settings(content: bytes | None, *, file: str, environ: Mapping[str, str
     for variable, place in _FROM_ENVIRONMENT.items():
         if variable in environ:
             data = _with(data, place, environ[variable])
+    origins = _Origins(file, source, environ, overrides)
     try:
-        return Settings.model_validate(data)
+        settings = Settings.model_validate({**data, **overrides})
     except ValidationError as error:
         raise UsageError(
             "the configuration is not valid",
             hint="docs/reference/configuration.md lists every key",
-            findings=tuple(
-                Violation(
-                    file,
-                    source.line(tuple(fault["loc"])) if source else None,
-                    _in_words(fault["loc"], fault["msg"]),
-                )
-                for fault in error.errors()
-            ),
+            findings=tuple(origins.violation(fault["loc"], fault["msg"]) for fault in error.errors()),
         ) from error
+    return Configuration(
+        settings, tuple(Setting(".".join(key), value, origins.of(key)) for key, value in _leaves(settings))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Origins:
+    """Knows who said what, the strongest first."""
+
+    file: str
+    source: Source | None
+    environ: Mapping[str, str]
+    overrides: Mapping[str, object]
+
+    def of(self, place: tuple[str, ...]) -> Origin:
+        """Say where the value at a place comes from."""
+        if place[0] in self.overrides:
+            return Origin("command line")
+        for variable, at in _FROM_ENVIRONMENT.items():
+            if variable in self.environ and place[: len(at)] == at:
+                return Origin("variable", variable)
+        if self.source is not None and place in self.source.lines:
+            return Origin("file", self.file, self.source.lines[place])
+        return Origin("default")
+
+    def violation(self, place: tuple[int | str, ...], message: str) -> Violation:
+        """Say where a fault stands: the command line and a variable have no lines."""
+        words = _in_words(place, message)
+        match self.of(tuple(map(str, place)) or ("",)):
+            case Origin("command line"):
+                return Violation("command line", None, words)
+            case Origin("variable", name):
+                return Violation(name, None, words)
+            case _:
+                return Violation(self.file, self.source.line(place) if self.source else None, words)
+
+
+def _leaves(section: BaseModel, above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], object]]:
+    """Give every key that is no section, with its value as it is written."""
+    written = section.model_dump(mode="json")
+    for name in type(section).model_fields:
+        below = getattr(section, name)
+        if isinstance(below, BaseModel):
+            yield from _leaves(below, (*above, name))
+        else:
+            yield (*above, name), written[name]
 
 
 def _load(content: bytes | None, file: str) -> Source | None:

@@ -35,6 +35,11 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
 }
 """Each verb, in the order of a first day: the module that holds a command of its name, and a line of help."""
 
+_BEHIND_OPTIONS: Final[Mapping[str, tuple[str, str]]] = {
+    "status --config": ("otto_core.cli.settings", "settings"),
+}
+"""Commands behind an option, which the verb knows by name only: it has to start before their imports do."""
+
 _ABOUT: Final = """
 Turn a plan into landed commits: each task in a worktree of its own, each result checked.
 
@@ -71,6 +76,10 @@ class Verbs(click.Group):
             UsageError: there is no such verb.
 
         """
+        if cmd_name in _BEHIND_OPTIONS:
+            module, name = _BEHIND_OPTIONS[cmd_name]
+            behind: click.Command = getattr(import_module(module), name)
+            return behind
         if cmd_name not in VERBS:
             near = [f"otto {verb}" for verb in get_close_matches(cmd_name, VERBS, n=3)]
             hint = f"did you mean {' or '.join(near)}?" if near else "otto --help"

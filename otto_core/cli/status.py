@@ -1,9 +1,12 @@
 """`otto status`: where a run stands, task by task, with every reason and its hint."""
 
+from typing import cast
+
 import click
 
 from otto_core.cli import output, select
 from otto_core.cli.output import OUTCOME_COLOURS, Styled, symbol
+from otto_core.errors import UsageError
 from otto_core.freshness import record_shown
 from otto_core.git.view import ProgramView
 from otto_core.model import Outcome, TaskStatus
@@ -16,9 +19,21 @@ from otto_core.state import Run
 
 @click.command()
 @click.argument("run_name", metavar="[RUN]", required=False)
+@click.option(
+    "--config", is_flag=True, help="Print each setting of a build started now, with where it comes from."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def status(*, run_name: str | None, as_json: bool) -> None:
+@click.pass_context
+def status(context: click.Context, *, run_name: str | None, config: bool, as_json: bool) -> None:
     """Say where a run stands, and why. RUN is a unique prefix; the newest run is the default."""
+    if config:
+        if run_name is not None:
+            raise UsageError(
+                "`--config` is about the next build, not about a run", hint="otto status --config"
+            )
+        verbs = cast("click.Group", context.find_root().command)
+        context.invoke(cast("click.Command", verbs.get_command(context, "status --config")), as_json=as_json)
+        return
     with select.opened() as (repository, journal):
         run = select.run(journal, run_name)
         repository.expect(run_ref(run.id, "tip"), f"refs/heads/{run.branch}")
