@@ -132,6 +132,11 @@ def raw(data: bytes) -> None:
     sys.stdout.buffer.write(data)
 
 
+def flush() -> None:
+    """Hand over what was printed to whoever reads: for output that goes on."""
+    sys.stdout.flush()
+
+
 def on_terminal() -> bool:
     """Tell whether standard output is a terminal, which acts on control characters."""
     return sys.stdout.isatty()

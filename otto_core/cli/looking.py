@@ -1,0 +1,39 @@
+"""Looking again and again at what goes on, until Ctrl-C."""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Final
+
+POLL_S: Final = 0.2
+"""How often what is followed is looked at, in seconds."""
+
+
+@contextmanager
+def patiently() -> Iterator[Callable[[float], None]]:
+    """Give a function that waits some seconds, and raises KeyboardInterrupt if Ctrl-C was pressed before.
+
+    The usual handler raises wherever it strikes, and Python drops what a finaliser raises: a loop that does
+    little but make and drop small objects would often go on. A second Ctrl-C raises at once, as for a
+    write to a reader who stopped reading.
+    """
+    pressed = False
+
+    def press(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        if pressed:
+            signal.default_int_handler(number, frame)
+        pressed = True
+
+    def wait(seconds: float) -> None:
+        if pressed:
+            raise KeyboardInterrupt
+        time.sleep(seconds)
+
+    before = signal.signal(signal.SIGINT, press)
+    try:
+        yield wait
+    finally:
+        signal.signal(signal.SIGINT, before)
