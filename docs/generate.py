@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 from docs import words
 from otto_core import errors, events, model
 from otto_core.cli.failure import Bug
-from otto_core.cli.main import VERBS, Interrupted, main
+from otto_core.cli.main import VERBS, main
 from otto_core.config import CommandLine, Settings
 from otto_core.errors import ExitCode, OttoError
 from otto_core.model import Outcome, ReasonKind, TaskStatus
@@ -193,7 +193,7 @@ def _transitions() -> str:
 
 
 def _exit_codes() -> str:
-    failures: list[type[OttoError]] = [Bug, Interrupted]
+    failures: list[type[OttoError]] = [Bug]
     failures += [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, OttoError)]
     kinds = {one.exit_code: f"`{one.kind}`" for one in failures if one is not OttoError}
     rows = ((f"{code.value}", words.EXIT_CODES[code], kinds.get(code, "")) for code in ExitCode)

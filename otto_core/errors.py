@@ -75,5 +75,12 @@ class Stale(OttoError):
     exit_code = ExitCode.STALE
 
 
+class Interrupted(OttoError):
+    """A person stopped the command, or said no."""
+
+    kind = "interrupted"
+    exit_code = ExitCode.INTERRUPTED
+
+
 class IllegalTransition(Exception):
     """An event does not fit the state it is applied to: a bug in whoever composed it."""

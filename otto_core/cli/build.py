@@ -1,5 +1,6 @@
 """`otto build`: run a plan to its end and land the results."""
 
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -8,8 +9,8 @@ import click
 from otto_core.build import build as run_to_the_end
 from otto_core.cli import live, output, select
 from otto_core.cli.plan import show_plan, tell_warnings
-from otto_core.compose import Locking, compose
-from otto_core.errors import Locked, UsageError
+from otto_core.compose import Composed, Locking, compose
+from otto_core.errors import Interrupted, Locked, UsageError
 from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
@@ -50,6 +51,7 @@ def _read_wait(_context: click.Context, _option: click.Parameter, value: str | N
 @click.option(
     "--no-locks", is_flag=True, help="Run beside others that write the same paths, and unseen by them."
 )
+@click.option("--approve", is_flag=True, help="Show the plan and ask before anything is written.")
 @click.option("--keep-worktrees", is_flag=True, help="Keep every attempt's worktree as it was left.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."
@@ -65,6 +67,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     dry_run: bool,
     wait_s: float | None,
     no_locks: bool,
+    approve: bool,
     keep_worktrees: bool,
     as_json: bool,
 ) -> None:
@@ -80,6 +83,11 @@ def build(  # noqa: PLR0913 -- a parameter for each option
         raise UsageError(
             "`--wait` waits for locks, and `--no-locks` takes none", hint="leave one of them out"
         )
+    if approve and not dry_run and not sys.stdin.isatty():
+        raise UsageError(
+            "`--approve` needs a terminal to ask on",
+            hint="look with `--dry-run`, then build without it",
+        )
     repository = GitRepository.discover(Path.cwd())
     overrides = {} if concurrency is None else {"concurrency": concurrency}
     composed = compose(repository, plan_file, base=base, overrides=overrides)
@@ -87,6 +95,8 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     if dry_run:
         show_plan(composed, as_json=as_json)
         return
+    if approve:
+        _ask(composed)
     with live.choose() as view:
         run = run_to_the_end(
             repository,
@@ -105,3 +115,15 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     else:
         output.lines(summary(run))
     context.exit(EXIT_CODES[run.outcome])
+
+
+def _ask(composed: Composed) -> None:
+    """Show the plan on standard error and ask. What is approved is what executes: nothing is read again.
+
+    Raises:
+        Interrupted: the answer was no; nothing was written.
+
+    """
+    show_plan(composed, as_json=False, err=True)
+    if not click.confirm("Run this plan?", err=True):
+        raise Interrupted("not approved; nothing was written", hint="change the plan, then build again")

@@ -18,7 +18,7 @@ from typing import Final, NoReturn
 
 import click
 
-from otto_core.errors import ExitCode, OttoError, UsageError
+from otto_core.errors import ExitCode, Interrupted, OttoError, UsageError
 
 VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("otto_core.cli.demo", "Run the bundled sample in a repository of its own."),
@@ -53,13 +53,6 @@ _FAILURE: Final = "otto_core.cli.failure"
 _VERSION: Final = "otto_core.cli.version"
 _READER_GONE: Final = 128 + signal.SIGPIPE
 """What a shell reports of a program whose reader has left; `otto log | head` is no failure of Otto's."""
-
-
-class Interrupted(OttoError):
-    """A person stopped the command."""
-
-    kind = "interrupted"
-    exit_code = ExitCode.INTERRUPTED
 
 
 class Verbs(click.Group):

@@ -57,8 +57,8 @@ def tell_warnings(composed: Composed) -> None:
         output.warn(f"{warning.file}:{warning.line}: {warning.message}; {warning.hint}")
 
 
-def show_plan(composed: Composed, *, as_json: bool) -> None:
-    """Print a compiled plan: its tasks by generation, and what a run would do."""
+def show_plan(composed: Composed, *, as_json: bool, err: bool = False) -> None:
+    """Print a compiled plan: its tasks by generation, and what a run would do; to standard error if `err`."""
     compiled = composed.plan
     if as_json:
         output.json_document(
@@ -72,15 +72,15 @@ def show_plan(composed: Composed, *, as_json: bool) -> None:
         return
     count = f"{len(compiled.tasks)} task{'s' if len(compiled.tasks) != 1 else ''}"
     title = compiled.intent or "Plan"
-    output.line(f"{title}: {count} on {compiled.base[:12]}, {composed.settings.concurrency} at once")
+    output.line(f"{title}: {count} on {compiled.base[:12]}, {composed.settings.concurrency} at once", err=err)
     for generation in sorted({task.generation for task in compiled.tasks}):
-        output.line(f"  generation {generation + 1}")
+        output.line(f"  generation {generation + 1}", err=err)
         for task in compiled.tasks:
             if task.generation == generation:
-                output.line(f"    {_described(task)}")
+                output.line(f"    {_described(task)}", err=err)
     checks = [command.text for command in compiled.verify.each]
-    output.line(f"  before every landing: {'; '.join(checks) or 'no run-wide check'}")
-    output.line(f"plan {plan_id(compiled)}")
+    output.line(f"  before every landing: {'; '.join(checks) or 'no run-wide check'}", err=err)
+    output.line(f"plan {plan_id(compiled)}", err=err)
 
 
 def _described(task: Task) -> str:
