@@ -78,7 +78,7 @@ async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
 
 def _furnish(session: Session, slot: Slot, pinned: Run, name: str) -> None:
     """Bring the slot to the tree that the attempt starts from. Runs off the event loop."""
-    repository, base = session.repository.reopen(), Oid(hex=pinned.tip)
+    repository, base = session.repository.here(), Oid(hex=pinned.tip)
     reset(slot, repository, base)
     previous = _previous(pinned.tasks[name])
     if previous is None or pinned.spec(name).retry_from == "tip":
@@ -186,7 +186,7 @@ def _judge(
     session: Session, slot: Slot, started: ev.AttemptStarted, task: Task, ending: Ending, telemetry: Telemetry
 ) -> ev.AttemptEnd:
     """Take the snapshot, pin it, and let the write gate judge it."""
-    run, repository = session.run, session.repository.reopen()
+    run, repository = session.run, session.repository.here()
     scope = scope_of(run.plan, task)
     captured = capture(slot, repository, scope.owns, run.start.settings.max_file_bytes)
     commit = _keep(run.id, repository, started, captured)

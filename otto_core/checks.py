@@ -78,7 +78,7 @@ class Checker:
         async with self._turn:
             slot = self._borrowed()
             session = self.session
-            await session.in_thread(lambda: reset(slot, session.repository.reopen(), commit))
+            await session.in_thread(lambda: reset(slot, session.repository.here(), commit))
             tree = str(session.repository.tree_of(commit))
             place = self._place(slot, check, tree)
             occupy(slot, place.marker)

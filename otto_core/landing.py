@@ -66,7 +66,6 @@ class Lander:
     session: Session
     checker: Checker
     _landed: Landed | None = None
-    _repository: GitRepository | None = None
     _merging: MergeRepository | None = field(default=None)
 
     async def land(self, name: str) -> None:
@@ -141,12 +140,12 @@ class Lander:
         )
 
     def _open(self) -> tuple[GitRepository, MergeRepository]:
-        if self._repository is None or self._merging is None:
-            self._repository = self.session.repository.reopen()
-            place = self._repository.store / "merge" / f"{self.session.run.id}.git"
+        repository = self.session.repository.here()
+        if self._merging is None:
+            place = repository.store / "merge" / f"{self.session.run.id}.git"
             remove(place)
-            self._merging = MergeRepository(place, self._repository)
-        return self._repository, self._merging
+            self._merging = MergeRepository(place, repository)
+        return repository, self._merging
 
     def _search(self, repository: GitRepository, tip: Oid, name: str) -> Oid | None:
         if self._landed is None:
@@ -224,15 +223,13 @@ class Lander:
             raise RepositoryUnusable(str(error), hint=f"see `git for-each-ref {tip_ref}`") from error
         match outcome:
             case Swapped():
-                session.append(
-                    ev.LandingApplied(
-                        task=name,
-                        attempt=produced.attempt,
-                        commit=str(candidate.commit),
-                        contracts=candidate.contracts,
-                    )
+                applied = ev.LandingApplied(
+                    task=name,
+                    attempt=produced.attempt,
+                    commit=str(candidate.commit),
+                    contracts=candidate.contracts,
                 )
-                session.append(publish(session.repository, session.run, candidate.commit))
+                session.append(applied, publish(session.repository, session.run, candidate.commit))
                 with suppress(SwapBusy, SwapRefused):  # landed and reachable: the pin has no use any more
                     delete(
                         session.repository.repo,

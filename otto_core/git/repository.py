@@ -6,6 +6,7 @@ Nothing here reads or writes the user's checkout or index, `fast_forward_checkou
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -41,10 +42,11 @@ class Summary:
 
 
 class GitRepository:
-    """One opened repository. Not to be shared between threads: `reopen` gives each its own."""
+    """One opened repository. Not to be shared between threads: `here` gives each its own."""
 
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
+        self._of_thread = threading.local()
         self.git_dir = Path(repo.path)
         self.common_dir = common_dir(self.git_dir)
         self.objects_dir = self.common_dir / "objects"
@@ -88,11 +90,14 @@ class GitRepository:
                     f"{place} cannot be written", hint="check its permissions and its disk"
                 )
 
-    def reopen(self) -> "GitRepository":
-        """Open the same repository again, for another thread."""
-        again = self.at(self.git_dir)
-        again.private_config = self.private_config
-        return again
+    def here(self) -> "GitRepository":
+        """Give the same repository as the calling thread's own, opened when it first asks."""
+        opened: GitRepository | None = getattr(self._of_thread, "opened", None)
+        if opened is None:
+            opened = self.at(self.git_dir)
+            opened.private_config = self.private_config
+            self._of_thread.opened = opened
+        return opened
 
     @property
     def name(self) -> str:
