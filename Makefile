@@ -32,6 +32,9 @@ lock: $(STAMP)
 	.cache/lock/bin/pip install --quiet uv
 	.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --extra dev --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-header --output-file requirements-dev.lock pyproject.toml
+	.cache/lock/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-header --output-file bench/requirements.txt \
+		bench/requirements.in
 
 $(STAMP): pyproject.toml requirements-dev.lock
 	$(PYTHON) -m venv $(VENV)
@@ -42,6 +45,6 @@ $(STAMP): pyproject.toml requirements-dev.lock
 clean:
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-# What orchestration costs, beside a loop of git commands, in one run on this machine.
+# What Otto costs, beside what else does such work, in one run on this machine: see bench/README.md.
 bench: $(STAMP)
-	$(BIN)/python bench/noop.py
+	$(BIN)/python -m bench --output bench/RESULTS.md

@@ -1,112 +1,108 @@
-"""What orchestration costs: 100 tasks that each write one file, by Otto and by a loop of git commands.
+"""Tasks that each write one file, four at a time: `otto build` beside a loop of git commands.
 
-Both run here, one after the other, on equal repositories, four at a time. The figure that counts is the ratio
-of the medians. The loop tries again where `git worktree` trips over one that another task adds or removes.
-
-    python bench/noop.py [--tasks 100] [--files 200 2000] [--repeat 3]
+The loop is what people write by hand: `git worktree add`, edit, `git commit`, `git merge --no-ff` under a
+lock, `git worktree remove`, by `xargs -P4`. It tries again where `git worktree` trips over one that another
+task adds or removes. It does less than Otto: nothing is checked, synced to the disk, or known after a crash.
 """
 
-import argparse
-import os
-import platform
-import shutil
-import statistics
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Final
 
-LOOP = """
+from bench.report import Figure, Section
+from bench.repositories import (
+    build,
+    copy_of,
+    environment,
+    make_repository,
+    require_landed,
+    run,
+    workplace,
+    write_plan,
+)
+from bench.timing import Side, Sizes, in_turn, rounds_of, timed
+
+FULL: Final = Sizes(files=(200, 5_000), tasks=100, rounds=3, rounds_if_large=2)
+QUICK: Final = Sizes(files=(200,), tasks=20, rounds=1)
+
+_LARGE: Final = 1_000
+_TARGETS: Final = {200: 0.7, 5_000: 0.25}
+_LOOP: Final = """
 set -eu
-cd "$1"
-for n in $(seq "$2"); do echo "$n"; done | xargs -P4 -I{} sh -c '
-  until git worktree add -q --force -B topic-{} "$0/wt-{}" main 2>/dev/null; do rm -rf "$0/wt-{}"; done
-  echo {} > "$0/wt-{}/task-{}.txt"
-  git -C "$0/wt-{}" add -A && git -C "$0/wt-{}" commit -qm "task {}"
-  flock "$0/lock" git -C "$0/main" merge -q --no-ff -m "merge {}" topic-{}
-  until git worktree remove --force "$0/wt-{}" 2>/dev/null; do test -e "$0/wt-{}" || break; done
-' "$3"
+seq "$2" | xargs -P4 -I{} sh -ec '
+  until git -C "$0" worktree add -q --force -B topic-{} "$1/wt-{}" main \
+    2>>"$1/said"; do rm -rf "$1/wt-{}"; done
+  echo {} > "$1/wt-{}/task-{}.txt"
+  git -C "$1/wt-{}" add -A
+  git -C "$1/wt-{}" commit -qm "task {}"
+  flock "$1/lock" git -C "$0" merge -q --no-ff -m "merge {}" topic-{}
+  until git -C "$0" worktree remove --force "$1/wt-{}" 2>>"$1/said"; do test -e "$1/wt-{}" || break; done
+' "$1" "$3"
 """
 
 
-def make_repository(place: Path, files: int) -> None:
-    """Make a repository with one commit of small files, at most 50 in a directory."""
-    place.mkdir(parents=True)
-    git(place, "init", "-q", "-b", "main")
-    for number in range(files):
-        path = place / f"d{number // 2500}" / f"e{number // 50 % 50}" / f"f{number}.txt"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"{number}\n" * 20)
-    git(place, "add", "-A")
-    git(place, "commit", "-qm", "start")
-
-
-def git(place: Path, *args: str) -> None:
-    """Run git (CalledProcessError if it fails)."""
-    subprocess.run(["git", "-C", str(place), *args], check=True, stdout=subprocess.DEVNULL)
-
-
-def by_loop(repo: Path, tasks: int) -> None:
-    """Do the work with worktrees, commits and merges under a lock."""
-    side = repo.parent / "side"
-    side.mkdir()
-    git(repo, "checkout", "-q", "--detach")
-    git(repo, "worktree", "add", "-q", str(side / "main"), "main")
-    subprocess.run(
-        ["sh", "-c", LOOP, "loop", str(repo), str(tasks), str(side)], check=True, stdout=subprocess.DEVNULL
+def measure(sizes: Sizes, scratch: Path) -> Section:
+    """Measure both sides at each size of the repository."""
+    return Section(
+        title="No-op tasks: Otto beside a loop of git commands",
+        beside="git loop",
+        figures=tuple(_compare(files, sizes, scratch) for files in sizes.files),
+        how=f"""
+            {sizes.tasks} tasks that each write one file, four at a time; wall time of the whole, the sides
+            in turn: {_told(sizes)}. Both start from copies of one packed repository on the same disk, in
+            the page cache and synced. The loop is `git worktree add`, edit, `git commit`, `git merge
+            --no-ff` under a lock, `git worktree remove`, by `xargs -P4`. Afterwards the merges and the
+            files of either side are counted. Otto also gates, audits and journals, and syncs what it lands
+            to the disk, which git by default does not.
+            """,
     )
 
 
-def by_otto(repo: Path, tasks: int) -> None:
-    """Do the work with `otto build`."""
-    plan = repo.parent / "plan.yaml"
-    items = "".join(
-        f"  - {{id: t{n}, owns: [task-{n}.txt], run: 'echo {n} > task-{n}.txt'}}\n"
-        for n in range(1, tasks + 1)
+def _compare(files: int, sizes: Sizes, scratch: Path) -> Figure:
+    with workplace(scratch) as place:
+        template = make_repository(place, files)
+        sides: dict[str, Side] = {
+            "loop": partial(by_loop, template, sizes.tasks),
+            "otto": partial(by_otto, template, sizes.tasks),
+        }
+        times = in_turn(sides, _rounds(sizes, files))
+    otto, loop = times["otto"], times["loop"]
+    each = f"{otto.median / sizes.tasks * 1000:.0f} ms a task"
+    return Figure(
+        f"{sizes.tasks} tasks on {files:,} files",
+        f"{otto}, {each}",
+        str(loop),
+        otto.median / loop.median,
+        _TARGETS.get(files) if sizes.tasks == FULL.tasks else None,
     )
-    plan.write_text(f"version: 1\nintent: bench\ntasks:\n{items}")
-    environ = {**os.environ, "OTTO_WORKTREES_ROOT": str(repo.parent / "worktrees")}
-    otto = [sys.executable, "-m", "otto_core.cli.main", "-C", str(repo)]
-    command = [*otto, "build", "--plan", str(plan), "--concurrency", "4"]
-    subprocess.run(command, check=True, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def measure(way: Callable[[Path, int], None], template: Path, tasks: int, repeat: int) -> float:
-    """Give the median wall time in seconds, each time on a fresh copy of the template."""
-    times = []
-    for _ in range(repeat):
-        with tempfile.TemporaryDirectory() as scratch:
-            repo = Path(scratch) / "repo"
-            shutil.copytree(template, repo, symlinks=True)
-            git(repo, "status", "-s")
-            started = time.perf_counter()
-            way(repo, tasks)
-            times.append(time.perf_counter() - started)
-    return statistics.median(times)
+def _told(sizes: Sizes) -> str:
+    return ", ".join(f"{rounds_of(_rounds(sizes, files))} on {files:,} files" for files in sizes.files)
 
 
-def main() -> None:
-    """Measure and print a table in Markdown."""
-    options = argparse.ArgumentParser()
-    options.add_argument("--tasks", type=int, default=100)
-    options.add_argument("--files", type=int, nargs="+", default=[200, 2000])
-    options.add_argument("--repeat", type=int, default=3)
-    asked = options.parse_args()
-    machine = f"{os.cpu_count()} cores, {platform.system()}"
-    print(f"{asked.tasks} tasks, four at a time, median of {asked.repeat}; {machine}\n")
-    print("| files | git loop, s | otto, s | ratio | otto, ms a task |\n|---|---|---|---|---|")
-    for files in asked.files:
-        with tempfile.TemporaryDirectory() as scratch:
-            template = Path(scratch) / "template"
-            make_repository(template, files)
-            loop = measure(by_loop, template, asked.tasks, asked.repeat)
-            otto = measure(by_otto, template, asked.tasks, asked.repeat)
-        print(
-            f"| {files:,} | {loop:.2f} | {otto:.2f} | {otto / loop:.2f} | {otto / asked.tasks * 1000:.0f} |"
+def _rounds(sizes: Sizes, files: int) -> int:
+    return sizes.rounds_if_large or sizes.rounds if files > _LARGE else sizes.rounds
+
+
+def by_loop(template: Path, tasks: int) -> float:
+    """Do the work with worktrees, commits and merges under a lock; gives its seconds."""
+    environ = environment(template.parent)
+    with copy_of(template) as repo:
+        side = repo.parent / "side"
+        side.mkdir()
+        seconds = timed(
+            lambda: run(["sh", "-c", _LOOP, "loop", str(repo), str(tasks), str(side)], environ, cwd=repo)
         )
+        require_landed(repo, "main", tasks, environ)
+    return seconds
 
 
-if __name__ == "__main__":
-    main()
+def by_otto(template: Path, tasks: int, *options: str) -> float:
+    """Do the work with `otto build`; gives its seconds."""
+    with copy_of(template) as repo:
+        environ = environment(template.parent, OTTO_WORKTREES_ROOT=str(repo.parent / "worktrees"))
+        plan = write_plan(repo, dict.fromkeys(range(1, tasks + 1), ()))
+        seconds = timed(lambda: build(repo, plan, environ, *options))
+        require_landed(repo, "otto/bench", tasks, environ)
+    return seconds
