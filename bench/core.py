@@ -22,7 +22,7 @@ from bench.timing import Side, Sizes, Times, in_turn, rounds_of, timed
 from otto_core import events as ev
 from otto_core.compose import compose, run_settings
 from otto_core.driver import create_run
-from otto_core.git import GitRepository
+from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.model import Outcome, Telemetry
 from otto_core.scheduler import Finish, Land, StartAttempt, decide
@@ -120,7 +120,7 @@ def _run_tasks(template: Path, tasks: int) -> float:
     _forget_runs(template)
     repository = GitRepository.discover(template)
     composed = compose(repository, write_plan(template, dict.fromkeys(range(1, tasks + 1), ())))
-    settings = run_settings(composed.settings, composed.plan, keep_worktrees=False)
+    settings = run_settings(composed.settings, composed.plan, sandbox="subreaper", keep_worktrees=False)
     with Journal.open(repository.store / STORE) as journal:
         begun = create_run(
             repository, journal, composed.plan, settings, run_id=_RUN, prefix="otto", slug="bench"

@@ -11,18 +11,16 @@ from bench.noop import by_otto
 from bench.report import Figure, Section
 from bench.repositories import OTTO, environment, make_repository, run, workplace
 from bench.timing import Side, Sizes, in_turn, rounds_of
-from otto_core.config import Settings
+from otto_core.sandbox import Unusable, probe
 
 FULL: Final = Sizes(files=(200,), tasks=100, rounds=3)
 QUICK: Final = Sizes(files=(200,), tasks=20, rounds=1)
-
-_PROBE: Final = ("bwrap", "--bind", "/", "/", "--unshare-pid", "--proc", "/proc", "true")
 
 
 def measure(sizes: Sizes, scratch: Path) -> Section:
     """Measure what there is of the two comparisons."""
     with workplace(scratch) as place:
-        missing = {"sandbox": _no_sandbox(place), "locks": _no_locks(place)}
+        missing = {"sandbox": _no_sandbox(), "locks": _no_locks(place)}
     figures = []
     if missing["sandbox"] is None:
         figures.append(_sandboxes(sizes, scratch))
@@ -68,15 +66,13 @@ def _locks(sizes: Sizes, scratch: Path) -> Figure:
     return Figure("locks", str(locks), f"{none} `--no-locks`", locks.median / none.median)
 
 
-def _no_sandbox(place: Path) -> str | None:
+def _no_sandbox() -> str | None:
     """Say why the modes cannot be compared; None where they can."""
-    if "sandbox" not in Settings.model_fields:
-        return "this version has no key `sandbox`"
-    try:
-        run(_PROBE, environment(place), cwd=place)
-    except (OSError, RuntimeError):
-        return "bubblewrap does not work here"
-    return None
+    match probe():
+        case Unusable(why):
+            return why
+        case _:
+            return None
 
 
 def _no_locks(place: Path) -> str | None:

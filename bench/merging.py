@@ -21,7 +21,8 @@ from merge.gate import Admitted, Scope, admit
 from merge.objects import Oid
 from merge.patterns import PathSet
 from merge.strategies import Merged, merge
-from otto_core.git import GitRepository, MergeRepository
+from otto_core.git.private import MergeRepository
+from otto_core.git.repository import GitRepository
 
 FULL: Final = Sizes(files=(500, 5_000, 50_000), tasks=100, rounds=100)
 QUICK: Final = Sizes(files=(500, 5_000), tasks=20, rounds=20)
