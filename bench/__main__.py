@@ -53,9 +53,9 @@ def main() -> int:
             section = failed_section(name)
         sections.append(section)
         print(section, flush=True)
-    if asked.output:
-        command = " ".join(["python -m bench", *sys.argv[1:]])
-        asked.output.write_text(page(sections, command, asked.scratch, begun))
+        if asked.output:
+            command = " ".join(["python -m bench", *sys.argv[1:]])
+            asked.output.write_text(page(sections, command, asked.scratch, begun))
     return 1 if failed else 0
 
 

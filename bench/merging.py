@@ -6,9 +6,11 @@ committed, no ref moves, nothing is journalled. Git's side merges the same two c
 own, so that neither finds the other's objects, and both have to give the same tree.
 """
 
+import os
 import shutil
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
@@ -35,7 +37,7 @@ _AGAINST_ITSELF: Final = 2.0
 
 def measure(sizes: Sizes, scratch: Path) -> Section:
     """Measure both sides at each size, and Otto's own growth from the smallest to the largest."""
-    found = {files: _compare(files, sizes.rounds, scratch) for files in sizes.files}
+    found = _times(sizes, scratch)
     figures = [
         Figure(
             f"change of 1 file, {files:,} files",
@@ -74,23 +76,31 @@ def measure(sizes: Sizes, scratch: Path) -> Section:
     )
 
 
-def _compare(files: int, rounds: int, scratch: Path) -> tuple[Times, Times]:
-    """Merge a change a round on both sides in turn; gives the times of Otto and of git."""
-    with workplace(scratch) as place:
-        environ = environment(place)
-        template = make_repository(place, files)
-        numbers = [number * (files - 1) // (rounds + 1) for number in range(rounds + 1)]
-        changes = {f"refs/bench/{n}": ("refs/heads/main", {file_name(n): "changed\n"}) for n in numbers}
-        tip = {"refs/bench/tip": ("refs/heads/main", {file_name(files - 1): "changed\n"})}
-        write_commits(template, {**tip, **changes}, environ)
-        sides = _Otto(_copy(template, "otto"), numbers), _Git(_copy(template, "git"), numbers, environ)
-        for side in sides:
+def _times(sizes: Sizes, scratch: Path) -> dict[int, tuple[Times, Times]]:
+    """Merge a change a round, by both sides at all sizes in turn; gives by size the times of Otto and git."""
+    with ExitStack() as stack:
+        places = {files: stack.enter_context(workplace(scratch)) for files in sizes.files}
+        pairs = {files: _prepare(place, files, sizes.rounds) for files, place in places.items()}
+        sides = {(side, files): pair[side] for files, pair in pairs.items() for side in (0, 1)}
+        for side in sides.values():
             side.merge_next()
-        times = in_turn({type(side).__name__: side.merge_next for side in sides}, rounds)
-        otto, git = sides
-        if otto.trees != git.trees:
-            raise RuntimeError(f"on {files} files, Otto and git disagree about a merge")
-    return times["_Otto"], times["_Git"]
+        os.sync()
+        times = in_turn({place: side.merge_next for place, side in sides.items()}, sizes.rounds)
+        for files, (otto, git) in pairs.items():
+            if otto.trees != git.trees:
+                raise RuntimeError(f"on {files} files, Otto and git disagree about a merge")
+    return {files: (times[0, files], times[1, files]) for files in sizes.files}
+
+
+def _prepare(place: Path, files: int, rounds: int) -> "tuple[_Otto, _Git]":
+    """Make a tip and changes on a base of so many files, once for either side."""
+    environ = environment(place)
+    template = make_repository(place, files)
+    numbers = [number * (files - 1) // (rounds + 1) for number in range(rounds + 1)]
+    changes = {f"refs/bench/{n}": ("refs/heads/main", {file_name(n): "changed\n"}) for n in numbers}
+    tip = {"refs/bench/tip": ("refs/heads/main", {file_name(files - 1): "changed\n"})}
+    write_commits(template, {**tip, **changes}, environ)
+    return _Otto(_copy(template, "otto"), numbers), _Git(_copy(template, "git"), numbers, environ)
 
 
 def _copy(template: Path, name: str) -> Path:

@@ -51,9 +51,9 @@ def measure(sizes: Sizes, scratch: Path) -> Section:
             {sizes.tasks} tasks that each write one file, four at a time; wall time of the whole, the sides
             in turn: {_told(sizes)}. Both start from copies of one packed repository on the same disk, in
             the page cache and synced. The loop is `git worktree add`, edit, `git commit`, `git merge
-            --no-ff` under a lock, `git worktree remove`, by `xargs -P4`. Afterwards the merges and the
-            files of either side are counted. Otto also gates, audits and journals, and syncs what it lands
-            to the disk, which git by default does not.
+            --no-ff` under a lock, `git worktree remove`, by `xargs -P4`. Otto runs as by default.
+            Afterwards the merges and the files of either side are counted. Otto also gates, audits and
+            journals, and syncs what it lands to the disk, which git by default does not.
             """,
     )
 

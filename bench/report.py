@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from textwrap import fill
@@ -90,7 +91,10 @@ def _facts(command: str, place: Path, begun: datetime) -> Sequence[tuple[str, st
         ("command", f"`{command}`"),
         ("otto", _own_version()),
         ("machine", f"{len(os.sched_getaffinity(0))} cores ({_processor()}), {memory:.0f} GiB of memory"),
-        ("system", f"{platform.system()} {platform.release()}, files on {file_system(place)}"),
+        (
+            "system",
+            f"{platform.system()} {platform.release().partition('-')[0]}, files on {file_system(place)}",
+        ),
         ("load at the end", f"{load} (1, 5, 15 minutes)"),
         ("programs", f"Python {platform.python_version()}, {_first_line('git', '--version')}"),
         ("libraries", f"pygit2 {version('pygit2')}, SQLite {sqlite3.sqlite_version}"),
@@ -104,7 +108,9 @@ def file_system(place: Path) -> str:
     return found[-1] if found else "an unknown file system"
 
 
+@cache
 def _own_version() -> str:
+    """Name version and commit as they were before the page itself changed the checkout."""
     here = str(Path(__file__).parent)
     commit = _first_line("git", "-C", here, "describe", "--always", "--dirty", "--exclude=*")
     return f"{version('otto-core')}, commit {commit}"

@@ -9,7 +9,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
+
+K = TypeVar("K")
 
 PROGRAM_LIMIT_S: Final = 600.0
 """How long any one program may take before the part is given up, in seconds."""
@@ -52,9 +54,9 @@ Side = Callable[[], float]
 """Does the work of one side once and gives the seconds that counted; what it prepares does not."""
 
 
-def in_turn(sides: Mapping[str, Side], rounds: int) -> dict[str, Times]:
+def in_turn(sides: Mapping[K, Side], rounds: int) -> dict[K, Times]:
     """Let every side work once a round, in the opposite order each round, so that none always goes first."""
-    taken: dict[str, list[float]] = {name: [] for name in sides}
+    taken: dict[K, list[float]] = {name: [] for name in sides}
     for number in range(rounds):
         names = list(sides) if number % 2 == 0 else list(reversed(list(sides)))
         for name in names:
