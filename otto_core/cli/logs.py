@@ -16,7 +16,7 @@ from otto_core.errors import RepositoryUnusable, UsageError
 from otto_core.events import Checked
 from otto_core.follow import PIECE
 from otto_core.follow import follow as follow_file
-from otto_core.git.repository import GitRepository
+from otto_core.git.view import RepositoryView
 from otto_core.journal import Journal
 from otto_core.model import Outcome, Verdict
 from otto_core.runlock import is_driven
@@ -136,7 +136,7 @@ class Screen:
 class Watched:
     """An attempt that may still run, or has yet to begin; `number` None is the last, once there is one."""
 
-    repository: GitRepository
+    repository: RepositoryView
     journal: Journal
     run: Run
     task: str
@@ -175,7 +175,7 @@ class Watched:
 
 
 def _follow(
-    repository: GitRepository,
+    repository: RepositoryView,
     journal: Journal,
     run: Run,
     name: str | None,
