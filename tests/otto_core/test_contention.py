@@ -45,7 +45,7 @@ class Builds:
     def waits(self, name: str, *owns: str, **more: object) -> dict[str, object]:
         """Describe a task that holds its locks until it is let go."""
         target = f"{owns[0].removesuffix('/**')}/{name}"
-        wait = f"until [ -e {self.repo.parent}/go-{name} ]; do sleep 0.02; done"
+        wait = f"for n in $(seq 3000); do test -e {self.repo.parent}/go-{name} && break; sleep 0.02; done"
         return feature(name, f"{wait}; mkdir -p $(dirname {target}); echo x > {target}", owns=owns, **more)
 
     def let_go(self, name: str) -> None:
