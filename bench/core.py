@@ -3,7 +3,7 @@
 Inside: a real plan, compiled from a file; the real `decide` and `apply`; the real session and journal, one
 database on the disk that is measured, `synchronous=FULL`; four tasks at a time; the events of a landed task
 as the driver, an attempt and the lander append them (started, produced, landing started, landing applied with
-the branch published: five appends). The agent is a function that writes one file.
+the branch published: four appends). The agent is a function that writes one file.
 
 Outside: worktrees, snapshots, child processes, merges, refs and the event loop, which is why ids of commits
 and trees are made up. Beside it stands a loop that inserts rows of an event's usual size, one a commit, into
@@ -82,7 +82,7 @@ def measure(sizes: Sizes, scratch: Path) -> Section:
         how=f"""
             A run of independent tasks, four at a time, from its first decision to its end, divided by its
             tasks, in {rounds_of(sizes.rounds)}. Inside: `decide`, `apply`, the session and the journal with
-            its synced appends (five a task), and an agent that is a function writing one file. Outside:
+            its synced appends (four a task), and an agent that is a function writing one file. Outside:
             worktrees, processes, snapshots, merges and refs; the ids of commits are made up. Beside it:
             {many:,} commits of one row of {_ROW_BYTES} bytes each, `journal_mode=WAL`, `synchronous=FULL`,
             in the same directory, divided by their number.
@@ -202,8 +202,7 @@ def _land(session: Session, task: str) -> None:
         )
     )
     applied = ev.LandingApplied(task=task, attempt=1, commit=candidate, contracts=dict(session.run.contracts))
-    session.append(applied)
-    session.append(ev.BranchPublished(branch=session.run.branch, commit=candidate))
+    session.append(applied, ev.BranchPublished(branch=session.run.branch, commit=candidate))
 
 
 def _made_up(*parts: str) -> str:
