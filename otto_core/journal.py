@@ -123,6 +123,22 @@ class Journal:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def version(self) -> int:
+        """The version of the store as it is on the disk."""
+        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+
+    def quick_check(self) -> list[str]:
+        """Let SQLite look for damage; gives what it found, nothing where all is well.
+
+        Raises:
+            RepositoryUnusable: it is so damaged that it cannot be looked at.
+
+        """
+        with _as_unusable(Path(STORE)):
+            told = [row[0] for row in self._db.execute("PRAGMA quick_check")]
+        return [] if told == ["ok"] else told
+
     def run_ids(self) -> list[str]:
         """Name all runs, oldest first."""
         rows = self._db.execute("SELECT run_id FROM events GROUP BY run_id ORDER BY MIN(seq)")

@@ -31,6 +31,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "show": ("otto_core.cli.show", "Tell the history of one task."),
     "diff": ("otto_core.cli.diff", "Show what a task changed."),
     "logs": ("otto_core.cli.logs", "Print what a task's command, or its check, printed."),
+    "doctor": ("otto_core.cli.doctor", "Check what Otto stands on here, and what it left."),
     "log": ("otto_core.cli.log", "Print the journal, one event a line."),
 }
 """Each verb, in the order of a first day: the module that holds a command of its name, and a line of help."""

@@ -25,6 +25,11 @@ _CONVERSION_KEYS = re.compile(
 )
 
 
+def libgit2_version() -> str:
+    """Give the version of libgit2, such as 1.9.7."""
+    return str(pygit2.LIBGIT2_VERSION)
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where HEAD is: the branch's full ref name, or None when detached."""
