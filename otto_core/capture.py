@@ -5,12 +5,12 @@ It stands beside `otto_core.process`, so that a command that only looks need not
 
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True)
-class Completed:
+
+class Completed(Struct, frozen=True):
     """A finished short program: exit code and both streams."""
 
     code: int

@@ -1,6 +1,6 @@
 """What a person was shown: the branch to land on, and the result. `otto land` refuses when either moved."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
@@ -9,8 +9,7 @@ from otto_core.journal import STORE, Appended, Journal
 from otto_core.state import Run
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(Struct, frozen=True):
     """The commits last shown; None where nothing was."""
 
     target_commit: str | None

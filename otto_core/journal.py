@@ -10,11 +10,11 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from otto_core import events as ev
@@ -40,8 +40,7 @@ CREATE INDEX IF NOT EXISTS events_of_run ON events (run_id, seq);
 _LOCK_WAIT_S = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """One journalled event; `at` is UTC in ISO 8601."""
 
     seq: int
@@ -50,15 +49,13 @@ class Stored:
     event: ev.Event
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(Struct, frozen=True):
     """The events are stored; `run` is the state after them."""
 
     run: Run
 
 
-@dataclass(frozen=True, slots=True)
-class Outdated:
+class Outdated(Struct, frozen=True):
     """Nothing was stored: someone else moved `tasks` since the writer looked. Decide again on `run`."""
 
     run: Run

@@ -1,7 +1,8 @@
 """What a run's state says to those outside: a JSON document for programs, words for a person. Pure."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from otto_core.errors import OttoError
 from otto_core.model import Outcome, Reason, TaskStatus, Telemetry, json_of
@@ -117,16 +118,14 @@ def _cost_usd(run: Run) -> float:
     return sum((end.telemetry.cost_usd or 0.0 for end in ends if end), start=0.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Trouble:
+class Trouble(Struct, frozen=True):
     """A task that did not land, or is held, and why."""
 
     task: str
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class NextStep:
+class NextStep(Struct, frozen=True):
     """A command to type, and what it is good for."""
 
     command: str

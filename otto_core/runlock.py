@@ -7,7 +7,6 @@ that begins at that very instant tries again for a moment.
 """
 
 import os
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ _POLL_S: Final = 0.01
 
 def driver_name() -> str:
     """Name this process: `pid@host`."""
-    return f"{os.getpid()}@{socket.gethostname()}"
+    return f"{os.getpid()}@{os.uname().nodename}"
 
 
 @contextmanager

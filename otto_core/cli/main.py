@@ -5,6 +5,7 @@ once. Here, and only here, a failure turns into words (or, with `--json`, into t
 exit code.
 """
 
+import gc
 import io
 import os
 import signal
@@ -14,6 +15,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from itertools import pairwise, takewhile
 from pathlib import Path
+from types import ModuleType
 from typing import Final, NoReturn
 
 import click
@@ -78,7 +80,7 @@ class Verbs(click.Group):
             near = [f"otto {verb}" for verb in get_close_matches(cmd_name, VERBS, n=3)]
             hint = f"did you mean {' or '.join(near)}?" if near else "otto --help"
             raise UsageError(f"there is no command {cmd_name!r}", hint=hint)
-        command: click.Command = getattr(import_module(VERBS[cmd_name][0]), cmd_name)
+        command: click.Command = getattr(_loaded(VERBS[cmd_name][0]), cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 -- click's
@@ -119,6 +121,22 @@ class Verbs(click.Group):
         except Exception as error:  # noqa: BLE001 -- the last line of defence: whatever it is, it is written down
             return _tell(import_module(_FAILURE).bug(error, argv), argv)
         return result if isinstance(result, int) else ExitCode.OK
+
+
+def _loaded(module: str) -> ModuleType:
+    """Import a verb's module, with the collector at rest: of what is imported nothing becomes garbage.
+
+    Frozen, it is not looked through again either, not even when the program ends. Both are a fifth of what
+    `otto status` takes.
+    """
+    if module in sys.modules:
+        return sys.modules[module]
+    gc.disable()
+    try:
+        return import_module(module)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _tell(error: OttoError, argv: Sequence[str]) -> ExitCode:

@@ -9,18 +9,18 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Final, TextIO
 
 import click
+from msgspec import Struct
+from msgspec.structs import replace
 
 from otto_core.model import Outcome, TaskStatus
 
 _SELECT_GRAPHIC_RENDITION: Final = re.compile(r"\x1b\[[0-9;:]*m")
 
 
-@dataclass(frozen=True, slots=True)
-class Styled:
+class Styled(Struct, frozen=True):
     """Text with a colour of the terminal's palette, for the parts of a line that carry meaning."""
 
     text: str
@@ -33,8 +33,7 @@ class Styled:
         return replace(self, text=self.text.ljust(width))
 
 
-@dataclass(frozen=True, slots=True)
-class Mark:
+class Mark(Struct, frozen=True):
     """How a state looks: a symbol of one column and a colour."""
 
     symbol: str

@@ -2,8 +2,9 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from itertools import groupby
+
+from msgspec.structs import replace
 
 from otto_core.cli.output import MARKS, Styled, safe, symbol
 from otto_core.model import TaskStatus

@@ -1,4 +1,5 @@
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -285,6 +286,16 @@ def test_starting_imports_nothing_heavy(module: str, heavy: list[str]) -> None:
     env = {**os.environ, "PYTHONPATH": str(SOURCES)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, check=True, text=True)
     assert [name for name in heavy if f"'{name}'" in done.stdout] == []
+
+
+def test_a_verb_is_imported_with_the_collector_at_rest_and_it_works_again_then(
+    shop: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "otto_core.cli.runs", raising=False)
+    frozen = gc.get_freeze_count()
+    assert otto("runs", at=shop).exit_code == 0
+    assert gc.isenabled()
+    assert gc.get_freeze_count() > frozen
 
 
 def test_a_repository_without_runs_says_how_to_start_one(tmp_path: Path, otto: Otto) -> None:
