@@ -80,13 +80,15 @@ TASK: Final[Mapping[str, str]] = {
 
 EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.OK: "every task landed, or was unchanged with `allow_empty`; for other verbs: done",
-    ExitCode.INCOMPLETE: "the run ended and some tasks did not land",
+    ExitCode.INCOMPLETE: "the run ended and some tasks did not land; or what was to be landed may not be:"
+    " a conflict, a gate, a check",
     ExitCode.USAGE: "the command line or the configuration is wrong; a missing plan file too",
     ExitCode.PLAN_REJECTED: "the plan breaks rules; all violations are listed",
     ExitCode.REPOSITORY: "the repository, its store or its worktrees cannot be used; the base is no commit;"
     " `otto doctor` found something bad",
     ExitCode.AGENT: "a configured agent cannot be used. Reserved: no agent of this version needs a client",
-    ExitCode.LOCKED: "another Otto drives the run, or a task of another run is writing the same paths",
+    ExitCode.LOCKED: "another Otto drives the run or lands a result, or a task of another run is writing the"
+    " same paths",
     ExitCode.BUDGET: "a budget paused the run; the limit and its value are named",
     ExitCode.STALE: "a branch moved since it was shown; nothing was done",
     ExitCode.REGRESSION: "a final check passes on the base and fails on the result",

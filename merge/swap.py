@@ -42,12 +42,20 @@ class Lost:
     actual: Oid | None
 
 
-def swap(repo: Repository, ref: str, expected: Oid | None, new: Oid, *, wait: float = 10.0) -> Swapped | Lost:
+def swap(
+    repo: Repository,
+    ref: str,
+    expected: Oid | None,
+    new: Oid,
+    *,
+    wait: float = 10.0,
+    message: str | None = None,
+) -> Swapped | Lost:
     """Set `ref` to `new` if it holds `expected`; `None` means that it must not exist yet.
 
-    `wait` bounds the seconds spent waiting for the lock. Raises SwapBusy when it runs out, SwapRefused if the
-    name clashes with that of another ref, ValueError for a symbolic ref or if `new` is not in the
-    repository (a transaction would accept any id).
+    `wait` bounds the seconds spent waiting for the lock; `message` is for the ref's log. Raises SwapBusy when
+    the time runs out, SwapRefused if the name clashes with that of another ref, ValueError for a symbolic ref
+    or if `new` is not in the repository (a transaction would accept any id).
     """
     if new not in repo:
         raise ValueError(f"{new} is not in the repository: {ref} cannot point to it")
@@ -55,7 +63,7 @@ def swap(repo: Repository, ref: str, expected: Oid | None, new: Oid, *, wait: fl
         actual = _value(repo, ref)
         if actual != expected:
             return Lost(actual)
-        transaction.set_target(ref, new)
+        transaction.set_target(ref, new, message=message)
     return Swapped()
 
 

@@ -43,6 +43,18 @@ def message(subject: str, body: str, trailers: Trailers) -> str:
     return "\n\n".join(paragraphs) + "\n"
 
 
+def delivery_message(intent: str, run: str, plan: str) -> str:
+    """Write the message of a commit that merges a run's result into a person's branch.
+
+    Its trailers name run and plan but no task, so it is never taken for a landing. Raises ValueError as
+    `message` does.
+    """
+    if not (_WORD.fullmatch(run) and _WORD.fullmatch(plan)):
+        raise ValueError(f"not a run and a plan: {run!r}, {plan!r}")
+    subject = _line(intent.strip().partition("\n")[0]).lstrip("-# ") or f"Land {run}"
+    return f"{subject}\n\n{_RUN}: {run}\n{_PLAN}: {plan}\n"
+
+
 def parse(message: str) -> Trailers | None:
     """Read the trailers back, or `None` if this is not the message of a landing.
 

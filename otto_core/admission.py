@@ -17,6 +17,17 @@ def scope_of(plan: Plan, task: Task) -> Scope:
     return Scope(PathSet.parse(task.owns), PathSet.parse(extended))
 
 
+def scope_of_run(plan: Plan) -> Scope:
+    """Give what the tasks of a plan together may write."""
+    extended = {contract for task in plan.tasks for contract in task.extends}
+    return Scope(
+        PathSet.parse(path for task in plan.tasks for path in task.owns),
+        PathSet.parse(
+            path for contract in plan.contracts if contract.id in extended for path in contract.paths
+        ),
+    )
+
+
 def registries_of(plan: Plan) -> PathSet:
     """Give the paths of all registries of a plan."""
     return PathSet.parse(

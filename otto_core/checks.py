@@ -50,6 +50,14 @@ def checks_of_task(stored: StoredPlan, task: str, attempt: int) -> list[Check]:
     return own + each
 
 
+def each_checks(stored: StoredPlan) -> list[Check]:
+    """List the checks before every landing, on behalf of no task."""
+    return [
+        Check(CheckStep(stored.revision, stored.plan_id, "each", n), command)
+        for n, command in enumerate(stored.plan.verify.each)
+    ]
+
+
 def final_checks(stored: StoredPlan) -> list[Check]:
     """List the checks of the run's result."""
     return [

@@ -120,7 +120,7 @@ class Driver:
 
     async def drive(self) -> Run:
         """Run until the run is over or paused; gives its last state."""
-        with _signals(self._interrupt):
+        with interruptible(self._interrupt):
             try:
                 while self._session.run.outcome is Outcome.RUNNING:
                     if not await self._step():
@@ -259,7 +259,7 @@ class Driver:
 
 
 @contextmanager
-def _signals(interrupt: Callable[[], None]) -> Iterator[None]:
+def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
     """Have the interrupting signals call `interrupt` instead of killing the driver."""
     loop = asyncio.get_running_loop()
     for number in _INTERRUPTS:

@@ -266,6 +266,40 @@ class Shown(_Event, frozen=True, kw_only=True, tag="shown"):
     commit: str | None
 
 
+class DeliveryStarted(_Event, frozen=True, kw_only=True, tag="delivery_started"):
+    """A branch of a person's is about to move; `checkout` is where it is checked out, if it is.
+
+    After a crash, Git, index and files together tell how far that came.
+    """
+
+    target: str
+    """The full ref."""
+    before: str
+    after: str
+    result: str
+    """The run's tip that lands: `after` itself, or its second parent."""
+    checkout: GitPath = b""
+    strategy: str | None = None
+    """How the merge was made; None where there is none."""
+    note: str = ""
+    both_changed: tuple[BothChanged, ...] = ()
+
+
+class DeliveryApplied(_Event, frozen=True, kw_only=True, tag="delivery_applied"):
+    """The branch moved, and with it index and files where it is checked out."""
+
+    target: str
+    commit: str
+
+
+class DeliveryUndone(_Event, frozen=True, kw_only=True, tag="delivery_undone"):
+    """The branch did not move; index and files are as they were."""
+
+    target: str
+    why: str
+
+
+DeliveryEvent = DeliveryStarted | DeliveryApplied | DeliveryUndone
 AttemptEnd = AttemptProduced | AttemptUnchanged | AttemptFailed | AttemptInterrupted
 LandingEvent = LandingStarted | LandingApplied | LandingLost | LandingRejected
 TaskEvent = AttemptStarted | AttemptEnd | LandingEvent | TaskFailed
@@ -281,6 +315,7 @@ RunEvent = (
     | RunPaused
     | RunFinished
     | Shown
+    | DeliveryEvent
 )
 Event = TaskEvent | RunEvent
 

@@ -2,8 +2,9 @@
 
 from msgspec import Struct
 
+from merge.objects import Oid
 from otto_core import events as ev
-from otto_core.errors import RepositoryUnusable
+from otto_core.errors import RepositoryUnusable, Stale
 from otto_core.git.view import RepositoryView
 from otto_core.journal import STORE, Appended, Journal
 from otto_core.state import Run
@@ -47,6 +48,36 @@ def expectation(run: Run, target: str) -> Expectation:
     if run.shown is None:
         return Expectation(None, None)
     return Expectation(run.shown.target_commit if run.shown.target == target else None, run.shown.commit)
+
+
+def require_fresh(
+    run: Run,
+    target: str,
+    at: Oid,
+    result: Oid,
+    *,
+    expect_target: str | None = None,
+    expect_branch: str | None = None,
+) -> None:
+    """Make sure that target (full ref, now `at`) and result are where they were shown, or given, to be.
+
+    What is given are ids of commits.
+
+    Raises:
+        Stale: either moved; the message shows both ids.
+
+    """
+    seen = expectation(run, target)
+    for what, given, shown, now in (
+        (target.removeprefix("refs/heads/"), expect_target, seen.target_commit, at),
+        (run.branch, expect_branch, seen.commit, result),
+    ):
+        expected = given or shown
+        if expected is not None and expected != str(now):
+            raise Stale(
+                f"{what} is expected at {expected[:12]}, as it was shown, and is at {str(now)[:12]} now",
+                hint=f"look again with `otto status {run.id}`, then `otto land {run.id}`",
+            )
 
 
 def _shown_now(repository: RepositoryView, run: Run) -> ev.Shown:

@@ -144,8 +144,18 @@ class Journal:
     def unfinished(self) -> list[str]:
         """Name the runs that did not come to their end, oldest first."""
         rows = self._db.execute(
-            "SELECT run_id FROM (SELECT run_id, type, MAX(seq) AS seq FROM events WHERE type != 'shown'"
+            "SELECT run_id FROM (SELECT run_id, type, MAX(seq) AS seq FROM events WHERE type NOT IN"
+            " ('shown', 'checked', 'delivery_started', 'delivery_applied', 'delivery_undone')"
             " GROUP BY run_id) WHERE type != 'run_finished' ORDER BY seq"
+        )
+        return [row[0] for row in rows]
+
+    def undelivered(self) -> list[str]:
+        """Name the runs whose landing on a person's branch was started and has no end, oldest first."""
+        rows = self._db.execute(
+            "SELECT run_id FROM (SELECT run_id, type, MAX(seq) AS seq FROM events WHERE type IN"
+            " ('delivery_started', 'delivery_applied', 'delivery_undone')"
+            " GROUP BY run_id) WHERE type = 'delivery_started' ORDER BY seq"
         )
         return [row[0] for row in rows]
 

@@ -135,7 +135,7 @@ class Lander:
             expected_tip=tip,
             strategy=merged.strategy,
             note=merged.note,
-            both_changed=_recorded(audited),
+            both_changed=recorded(audited),
             contracts=versions_after(repository, run, merged.tree, admitted.changes),
         )
 
@@ -275,7 +275,9 @@ def _unsound(audited: Unsound, strategy: str, task: str) -> Reason:
     )
 
 
-def _recorded(audited: Sound) -> tuple[BothChanged, ...]:
+def recorded(audited: Sound) -> tuple[BothChanged, ...]:
+    """Put what both sides of a merge changed into the journal's words."""
+
     def text(entry: Entry | None) -> str | None:
         return str(entry.oid) if entry else None
 

@@ -181,7 +181,8 @@ def next_steps(run: Run) -> tuple[NextStep, ...]:
         for trouble in troubles(run)[:1]
     )
     take = (NextStep(f"otto land {run.id}", "bring what landed into your branch"),)
-    landed = take if run.tip != run.start.base else ()
+    delivered = run.delivered is not None and run.delivered.result == run.tip
+    landed = take if run.tip != run.start.base and not delivered else ()
     match run.outcome:
         case Outcome.RUNNING:
             return (NextStep(f"otto log {run.id}", f"what happened so far (driven by {run.start.driver})"),)

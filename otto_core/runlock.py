@@ -31,6 +31,10 @@ def driver_name() -> str:
     return f"{os.getpid()}@{os.uname().nodename}"
 
 
+_DELIVERY = "delivery"
+"""The name of the lock under which the user's branches are moved; no run is named so."""
+
+
 @contextmanager
 def hold(store: Path, run: str) -> Iterator[None]:
     """Hold the lock of a run.
@@ -39,16 +43,36 @@ def hold(store: Path, run: str) -> Iterator[None]:
         Locked: another living process holds it.
 
     """
-    place = _place(store, run)
+    hint = f"wait for it, or follow it with `otto log {run}`"
+    with _held(_place(store, run), f"{run} is driven by", hint):
+        yield
+
+
+@contextmanager
+def hold_delivery(store: Path) -> Iterator[None]:
+    """Hold the repository's one lock for moving branches of the user's.
+
+    Raises:
+        Locked: another living process holds it.
+
+    """
+    with _held(_place(store, _DELIVERY), "another result is being landed by", "wait for it, then land again"):
+        yield
+
+
+def is_delivering(store: Path) -> bool:
+    """Tell whether a living process moves a branch of the user's now."""
+    return is_driven(store, _DELIVERY)
+
+
+@contextmanager
+def _held(place: Path, what: str, hint: str) -> Iterator[None]:
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + _PATIENCE_S
     with place.open("a+", encoding="utf-8") as file:
         while not take(file):
             if time.monotonic() >= deadline:
-                raise Locked(
-                    f"{run} is driven by {_holder(place)}",
-                    hint=f"wait for it, or follow it with `otto log {run}`",
-                )
+                raise Locked(f"{what} {_holder(place)}", hint=hint)
             time.sleep(_POLL_S)
         file.truncate(0)
         file.write(driver_name())

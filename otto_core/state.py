@@ -110,6 +110,10 @@ class Run(Struct, frozen=True):
     withheld: ev.BranchWithheld | None = None
     shown: ev.Shown | None = None
     contended: Mapping[str, ev.LockContended] = {}
+    delivery: ev.DeliveryStarted | None = None
+    """A landing on a person's branch that was started and has no end yet."""
+    delivered: ev.DeliveryStarted | None = None
+    """The last one that came to its end well."""
     outcome: Outcome = Outcome.RUNNING
     paused: str = ""
     elapsed_s: float = 0.0
@@ -183,6 +187,14 @@ def _apply_to_run(run: Run, event: ev.RunEvent) -> Run:
             return replace(run, outcome=event.outcome, paused="")
         case ev.Shown():
             return replace(run, shown=event)
+        case ev.DeliveryStarted():
+            _require(run.delivery is None, run, event, "another delivery has no end yet")
+            return replace(run, delivery=event)
+        case ev.DeliveryApplied() | ev.DeliveryUndone():
+            target = run.delivery.target if run.delivery else None
+            _require(target == event.target, run, event, f"the delivery started is to {target}")
+            applied = isinstance(event, ev.DeliveryApplied)
+            return replace(run, delivery=None, delivered=run.delivery if applied else run.delivered)
 
 
 def _store_plan(run: Run, event: ev.PlanStored) -> Run:

@@ -8,8 +8,10 @@ import click
 
 from otto_core.build import build as run_to_the_end
 from otto_core.cli import live, output, select
+from otto_core.cli.land import Landing, land_built
 from otto_core.cli.plan import show_plan, tell_warnings
 from otto_core.compose import Composed, Locking, compose
+from otto_core.delivery import Order, require_branch
 from otto_core.errors import Interrupted, Locked, UsageError
 from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
@@ -17,6 +19,7 @@ from otto_core.model import Outcome
 from otto_core.presence import landed_in_git
 from otto_core.report import document, summary
 from otto_core.scheduler import EXIT_CODES
+from otto_core.state import Run
 from planner.durations import parse_duration
 
 _NO_LIMIT: Final = "without limit"
@@ -52,6 +55,7 @@ def _read_wait(_context: click.Context, _option: click.Parameter, value: str | N
     "--no-locks", is_flag=True, help="Run beside others that write the same paths, and unseen by them."
 )
 @click.option("--approve", is_flag=True, help="Show the plan and ask before anything is written.")
+@click.option("--into", metavar="BRANCH", help="When all is well, land the result on this branch.")
 @click.option("--keep-worktrees", is_flag=True, help="Keep every attempt's worktree as it was left.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."
@@ -68,6 +72,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     wait_s: float | None,
     no_locks: bool,
     approve: bool,
+    into: str | None,
     keep_worktrees: bool,
     as_json: bool,
 ) -> None:
@@ -89,6 +94,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
             hint="look with `--dry-run`, then build without it",
         )
     repository = GitRepository.discover(Path.cwd())
+    target = require_branch(repository, into) if into else None
     overrides = {} if concurrency is None else {"concurrency": concurrency}
     composed = compose(repository, plan_file, base=base, overrides=overrides)
     tell_warnings(composed)
@@ -110,11 +116,23 @@ def build(  # noqa: PLR0913 -- a parameter for each option
         run = record_shown(repository, journal, run)
     if as_json and run.outcome is Outcome.WAITING:
         raise Locked(f"{run.id}: {run.paused}", hint=f"otto status {run.id}")
+    landing = Landing(None, EXIT_CODES[run.outcome])
+    if into and run.outcome is Outcome.LANDED:
+        landing = land_built(repository, Order(run.id, f"refs/heads/{into}", str(target)))
+        with select.opened() as (_, journal):
+            run = journal.refresh(run)
+    _tell(repository, run, landing, into, as_json=as_json)
+    context.exit(landing.exit_code)
+
+
+def _tell(repository: GitRepository, run: Run, landing: Landing, into: str | None, *, as_json: bool) -> None:
+    """Print how the run ended, and with `--into` how its landing did."""
     if as_json:
-        output.json_document(document(run, landed_in_git(repository, run)))
+        told = document(run, landed_in_git(repository, run))
+        output.json_document({**told, "delivery": landing.document(into)} if into else told)
     else:
         output.lines(summary(run))
-    context.exit(EXIT_CODES[run.outcome])
+        landing.tell(into)
 
 
 def _ask(composed: Composed) -> None:

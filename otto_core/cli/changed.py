@@ -1,5 +1,6 @@
 """What a task changed: which two commits to compare, and the paths that differ between them."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,6 +11,9 @@ from otto_core.git.repository import GitRepository
 from otto_core.model import path_text
 from otto_core.state import Attempt, TaskState
 
+_HUNK = re.compile(rb"^@@ ", re.MULTILINE)  # lines of content begin with a blank, a plus or a minus
+_START = re.compile(rb"^(?:@@ |diff --git )", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
@@ -19,6 +23,33 @@ class Comparison:
     attempt: int
     old: str
     new: str
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """The beginning of a patch, and how much of it that is."""
+
+    shown: bytes
+    hunks: int
+    of_hunks: int
+    of_bytes: int
+
+    @property
+    def truncated(self) -> bool:
+        """Whether anything was left out."""
+        return len(self.shown) < self.of_bytes
+
+
+def excerpt(patch: bytes, limit: int | None) -> Excerpt:
+    """Cut a patch to at most `limit` bytes, after a whole hunk; a large first one is cut after a line."""
+    total = len(_HUNK.findall(patch))
+    if limit is None or len(patch) <= limit:
+        return Excerpt(patch, total, total, len(patch))
+    starts = [found.start() for found in _START.finditer(patch, 0, limit + 1)]
+    whole = [start for start in starts if _HUNK.search(patch, 0, start)]
+    shown = patch[: whole[-1]] if whole else patch[: patch.rfind(b"\n", 0, limit) + 1]
+    hunks = len(_HUNK.findall(shown)) if whole else 0
+    return Excerpt(shown, hunks, total, len(patch))
 
 
 def landed(repository: GitRepository, task: TaskState) -> Comparison | None:

@@ -13,7 +13,7 @@ from otto_core.model import Outcome, TaskStatus
 from otto_core.presence import landed_in_git
 from otto_core.refnames import run_ref
 from otto_core.report import SHORT, document, format_elapsed, last_telemetry, summary, waits_for
-from otto_core.runlock import as_seen
+from otto_core.runlock import as_seen, is_delivering
 from otto_core.state import Run
 
 
@@ -56,6 +56,9 @@ def status(context: click.Context, *, run_name: str | None, config: bool, as_jso
 def differences(repository: ProgramView, run: Run) -> list[str]:
     """Compare what the journal says with what Git has (S1); each difference in words."""
     found = []
+    if run.delivery is not None and not is_delivering(repository.store):
+        name = run.delivery.target.removeprefix("refs/heads/")
+        found.append(f"the landing on {name} was cut off; `otto land {run.id}` finishes or undoes it")
     tip_ref = run_ref(run.id, "tip")
     tip = repository.ref(tip_ref)
     if tip is None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from merge.paths import show
 from otto_core import events as ev
 from otto_core.agents import AGENTS
-from otto_core.model import Telemetry
+from otto_core.model import Telemetry, path_text
 from otto_core.report import SHORT, format_elapsed
 from otto_core.state import Run
 from planner.durations import format_duration
@@ -131,6 +131,21 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
                 f"{event.target.removeprefix('refs/heads/') or 'no branch'} at {_short(event.target_commit)}"
             )
             return f"shown: {target}, result at {_short(event.commit)}"
+        case ev.DeliveryStarted() | ev.DeliveryApplied() | ev.DeliveryUndone():
+            return _of_delivery(event)
+
+
+def _of_delivery(event: ev.DeliveryEvent) -> str:
+    name = event.target.removeprefix("refs/heads/")
+    match event:
+        case ev.DeliveryStarted():
+            how = f" by strategy {event.strategy}" if event.strategy else ""
+            place = f", with the files in {path_text(event.checkout)}" if event.checkout else ""
+            return f"{name} is to move from {event.before[:SHORT]} to {event.after[:SHORT]}{how}{place}"
+        case ev.DeliveryApplied():
+            return f"{name} is at {event.commit[:SHORT]}"
+        case ev.DeliveryUndone():
+            return f"{name} was left as it was: {event.why}"
 
 
 def _judged(event: ev.Checked, run: Run) -> str:

@@ -1,6 +1,6 @@
 """The user's repository by libgit2: what Otto reads of it, and the few refs it writes.
 
-Nothing here reads or writes the user's checkout or index, `fast_forward_checkout` aside.
+Nothing here reads or writes the user's checkout or index (`otto_core.usertree` does, for a delivery).
 """
 
 import os
@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import cast
 
 import pygit2
 from pygit2.enums import ConfigLevel, RepositoryOpenFlag, SortMode
 
 from merge.objects import Oid, Repository, Signature
 from otto_core.errors import RepositoryUnusable
-from otto_core.git.program import git
 from otto_core.git.view import STORE_NAME, common_dir
 
 _CONVERSION_KEYS = re.compile(
@@ -36,6 +36,18 @@ class Head:
 
     ref: str | None
     commit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A place with files: its directory, the git directory with its index, the full ref it is on.
+
+    `branch` is None on a detached HEAD. The directory may be gone.
+    """
+
+    path: Path
+    git_dir: Path
+    branch: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,6 +237,29 @@ class GitRepository:
         main = [] if self.repo.is_bare else [_checkout_of(self.common_dir)]
         return tuple(place for place in (*main, *linked) if place.is_dir())
 
+    def user_checkouts(self) -> list[Checkout]:
+        """List the main checkout, if there is one, and all linked ones, each with the branch it is on."""
+        found = []
+        for place in [self.common_dir, *sorted((self.common_dir / "worktrees").glob("*"))]:
+            try:
+                head = (place / "HEAD").read_text("utf-8", "surrogateescape").strip()
+            except OSError:
+                continue
+            path = self._main_checkout() if place == self.common_dir else _checkout_of(place)
+            if path is not None:
+                branch = head.removeprefix("ref: ") if head.startswith("ref: ") else None
+                found.append(Checkout(path, place, branch))
+        return found
+
+    def _main_checkout(self) -> Path | None:
+        main = pygit2.Repository(str(self.common_dir), RepositoryOpenFlag.NO_SEARCH)
+        return Path(main.workdir) if main.workdir else None
+
+    def merge_base(self, one: Oid, other: Oid) -> str | None:
+        """Give the best common ancestor of two commits, if there is one."""
+        found = cast("Oid | None", self.repo.merge_base(one, other))
+        return str(found) if found else None
+
     def author(self) -> Signature:
         """Give the user's identity, with the time of now; a neutral one where none is configured."""
         try:
@@ -291,22 +326,3 @@ def init_sample(place: Path, subject: str) -> None:
     repository = GitRepository(repo)
     author = repository.author()
     repo.create_commit("HEAD", author, author, f"{subject}\n", repo.index.write_tree(), [])
-
-
-def fast_forward_checkout(checkout: Path, commit: Oid) -> None:
-    """Move the branch that is checked out at `checkout`, its index and its files forward to a commit.
-
-    Git itself refuses, before it moves anything, where a local change would be overwritten.
-
-    Raises:
-        RepositoryUnusable: it refused; the message carries what git said.
-
-    """
-    found = pygit2.discover_repository(str(checkout))
-    done = git("merge", "--ff-only", "--quiet", str(commit), git_dir=Path(str(found)), work_tree=checkout)
-    if done.code != 0:
-        said = " ".join(done.err.decode("utf-8", "replace").split())
-        raise RepositoryUnusable(
-            f"the checkout {checkout} could not be moved: {said}",
-            hint="commit or stash your changes there, then land again",
-        )

@@ -120,16 +120,20 @@ def test_r_g1_an_alias_hides_no_spawner(source: str) -> None:
 
 
 def test_r_o5_the_write_gate_is_one_function_called_at_every_admission_point() -> None:
-    assert users_of("merge.gate.admit") == {"otto_core.attempts", "otto_core.landing"}
+    assert users_of("merge.gate.admit") == {
+        "otto_core.attempts",
+        "otto_core.landing",
+        "otto_core.proposal",
+    }
 
 
 def test_r_x1_only_the_landing_moves_the_tip_and_only_known_modules_move_any_ref() -> None:
     assert users_of("merge.swap.swap") == {
-        "otto_core.cli.land",
         "otto_core.driver",
         "otto_core.landing",
         "otto_core.publish",
         "otto_core.refs",
+        "otto_core.transfer",
     }
     for path in SOURCES:
         text = path.read_text()

@@ -282,17 +282,6 @@ def test_r_w3_land_refuses_when_an_expectation_is_not_met(repo: Path, otto: Otto
     assert otto("land", option, "main~1", at=repo).exit_code == 8
 
 
-def test_land_of_a_target_with_commits_of_its_own_is_refused_with_the_way_to_go_on(
-    repo: Path, otto: Otto
-) -> None:
-    built(repo, otto)
-    git(repo, "commit", "--quiet", "--allow-empty", "--message", "moved")
-    otto("status", at=repo)
-    result = otto("land", at=repo)
-    assert result.exit_code == REPOSITORY
-    assert "git merge" in result.stderr
-
-
 def test_land_twice_is_said_and_harmless(repo: Path, otto: Otto) -> None:
     tip = built(repo, otto)
     assert otto("land", at=repo).exit_code == 0

@@ -90,7 +90,7 @@ def test_r_w3_a_diff_names_target_branch_base_and_when_it_was_made(shop: Path, o
     assert told[1] == f"# from {git(shop, 'rev-parse', 'otto/add-accounts^1')}"
     assert told[2] == f"# to   {tip}"
     assert told[3:6] == [
-        f"# target main at {main}",
+        f"# target main at {main}, merge base {main}",
         f"# branch otto/add-accounts at {tip}",
         f"# base   {main}",
     ]
