@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from merge.objects import Oid
@@ -45,8 +46,8 @@ def excerpt(patch: bytes, limit: int | None) -> Excerpt:
     total = len(_HUNK.findall(patch))
     if limit is None or len(patch) <= limit:
         return Excerpt(patch, total, total, len(patch))
-    starts = [found.start() for found in _START.finditer(patch, 0, limit + 1)]
-    whole = [start for start in starts if _HUNK.search(patch, 0, start)]
+    starts = _START.finditer(patch, 0, limit + 1)
+    whole = [after.start() for before, after in pairwise(starts) if before[0] == b"@@ "]
     shown = patch[: whole[-1]] if whole else patch[: patch.rfind(b"\n", 0, limit) + 1]
     hunks = len(_HUNK.findall(shown)) if whole else 0
     return Excerpt(shown, hunks, total, len(patch))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pygit2 import Commit, Oid, Repository
 
 from merge.candidate import Landed, commit
-from merge.trailers import Trailers, message, parse
+from merge.trailers import Trailers, delivery_message, message, parse
 from tests.merge.repos import SOMEBODY, Box
 
 TRAILERS = Trailers(run="r-20261120-k7qd", task="billing/invoices", attempt=2, plan="0" * 64)
@@ -187,3 +187,13 @@ def test_a_tip_that_does_not_stand_on_the_base_is_an_error(box: Box) -> None:
     landed = Landed(base)
     with pytest.raises(ValueError, match="first-parent chain"):
         landed.update(box.repo, box.commit({"a": "2"}))
+
+
+@pytest.mark.parametrize(
+    ("intent", "subject"),
+    [("Add billing\n\nOtto-Task: x", "Add billing"), ("", "Land r-1"), ("# \x1b[0mred", "[0mred")],
+)
+def test_the_message_of_a_delivery_names_run_and_plan_and_is_no_landing(intent: str, subject: str) -> None:
+    text = delivery_message(intent, "r-1", "0" * 64)
+    assert text == f"{subject}\n\nOtto-Run: r-1\nOtto-Plan: {'0' * 64}\n"
+    assert parse(text) is None

@@ -8,6 +8,7 @@ from pygit2 import Oid, Repository
 from pygit2.enums import SortMode
 
 from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, delete, swap
+from tests.builders import git, make_repo
 from tests.merge.repos import Box
 
 REF = "refs/otto/runs/r-1/tip"
@@ -150,3 +151,11 @@ def test_r_x1_a_race_to_create_has_one_winner(box: Box) -> None:
             [winner] = [number for number, outcome in enumerate(outcomes) if outcome == Swapped()]
             assert value(box, ref) == candidates[winner]
             assert {outcome for outcome in outcomes if outcome != Swapped()} == {Lost(candidates[winner])}
+
+
+def test_a_swap_can_say_in_the_log_of_the_ref_what_it_was_for(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path)
+    git(repo, "commit", "--quiet", "--allow-empty", "--message", "second")
+    first, second = (Oid(hex=git(repo, "rev-parse", name)) for name in ("main~1", "main"))
+    assert swap(Repository(str(repo)), "refs/heads/main", second, first, message="otto land r-1") == Swapped()
+    assert git(repo, "reflog", "-1", "--format=%gs", "main") == "otto land r-1"

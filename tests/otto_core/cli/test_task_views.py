@@ -8,6 +8,8 @@ import pytest
 from msgspec import structs
 
 from otto_core import events as ev
+from otto_core.cli import output
+from otto_core.cli.changed import excerpt
 from otto_core.model import ReasonKind, Verdict
 from tests.builders import RunBuilder, git, make_repo, reason, task
 from tests.otto_core.cli.conftest import Otto
@@ -213,3 +215,43 @@ def test_r_w2_a_missing_log_is_named_with_its_path(shop: Path, otto: Otto) -> No
     result = otto("logs", "coupons")
     assert result.exit_code == 4
     assert f"the log {place} cannot be read: No such file or directory" in result.stderr
+
+
+PATCH = (
+    b"diff --git a/a b/a\n--- a/a\n+++ b/a\n@@ -1 +1 @@\n-1\n+2\n@@ -9 +9 @@\n-@@ 9\n+@@ 8\n"
+    b"diff --git a/b b/b\n--- a/b\n+++ b/b\n@@ -1 +1 @@\n-1\n+2\n"
+)
+"""Two hunks in one file, one in another; lines of content begin as a hunk does after their first letter."""
+
+
+@pytest.mark.parametrize(
+    ("limit", "ends", "hunks"),
+    [
+        pytest.param(None, b"", 3, id="no limit"),
+        pytest.param(len(PATCH), b"", 3, id="just long enough"),
+        pytest.param(len(PATCH) - 1, b"diff --git a/b", 2, id="after the first file"),
+        pytest.param(PATCH.index(b"diff --git a/b") - 1, b"@@ -9", 1, id="after the first hunk"),
+        pytest.param(PATCH.index(b"@@ -9") - 1, b"+2\n@@ -9", 0, id="within the first hunk"),
+    ],
+)
+def test_r_w3_an_excerpt_ends_after_a_whole_hunk_and_counts_what_it_is_of(
+    limit: int | None, ends: bytes, hunks: int
+) -> None:
+    part = excerpt(PATCH, limit)
+    assert part.shown == (PATCH[: PATCH.index(ends)] if ends else PATCH)
+    assert (part.hunks, part.of_hunks, part.of_bytes) == (hunks, 3, len(PATCH))
+    assert part.truncated is (part.shown != PATCH)
+
+
+def test_r_w3_on_a_terminal_a_long_diff_says_how_much_is_shown_and_how_to_see_the_whole(
+    tmp_path: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = RunBuilder(make_repo(tmp_path), task("a"))
+    built.do("a", {"a/long": "line\n" * 60_000, "a/b": "short\n"})
+    whole = len(otto("diff", "a", at=built.repo).stdout_bytes)
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    told = otto("diff", "a", at=built.repo).stdout
+    assert len(told) < whole
+    assert " hunks, " in told
+    assert told.endswith(f"the whole: otto diff a --run {built.run.id} --whole\n")
+    assert "the whole:" not in otto("diff", "a", "--whole", at=built.repo).stdout
