@@ -25,6 +25,27 @@ SETTINGS: Final[Mapping[str, str]] = {
     "worktrees.root": (
         "an absolute path outside the repository where attempts and checks work; null is the user's cache"
     ),
+    "worktrees.isolation": (
+        "`private`: each worktree has a Git directory of its own. `linked`: it is a linked worktree of your"
+        " repository, and shares its config, hooks, stash, refs and gc"
+    ),
+    "worktrees.copy": (
+        "patterns of untracked files of your checkout, such as `.env`; attempts and checks get copies, as the"
+        " files were when the run started, and no snapshot holds them. Up to 16 MB together"
+    ),
+    "worktrees.setup": (
+        "what makes a worktree fit for use, such as `npm ci`: runs in the plain tree before the first attempt"
+        " or check there. Only what the base ignores is kept of what it makes"
+    ),
+    "worktrees.setup_key": (
+        "patterns of files, such as `package-lock.json`: setup runs again where one of them, the commands"
+        " or a copied file changed"
+    ),
+    "worktrees.setup_timeout": "the limit of one setup command",
+    "worktrees.ports": (
+        "how many ports from `$OTTO_PORT_BASE` on an attempt, setup or check has to itself, between 20000 and"
+        " 31999; in tens. 0 is none"
+    ),
     "sandbox": (
         "how commands are kept apart: `bwrap` in a namespace of their own, `subreaper` by a sweep for what"
         " they leave; `auto` takes the first that works"
@@ -127,6 +148,7 @@ REASONS: Final[Mapping[ReasonKind, str]] = {
     ReasonKind.VERIFY_TIMEOUT: "a check did not end within `verify.timeout`",
     ReasonKind.WRITE_GATE: "the result changes a path that the task may not write",
     ReasonKind.UNSAFE_CONTENT: "the result holds what no tree should hold, such as an escaping link",
+    ReasonKind.SETUP_FAILED: "`worktrees.setup` failed, or could not make the worktree fit for use",
     ReasonKind.CONFLICT: "the result does not merge with what has landed, or the audit refused the merge",
     ReasonKind.FOUNDATION_UNSATISFIED: "a foundation that the task stands on did not land",
     ReasonKind.CONTRACTS_MISSING: "every foundation is done, yet a contract has no file",

@@ -28,16 +28,19 @@ from otto_core.gate import AttemptStep, ExecutionGate, Place
 from otto_core.git.private import MergeRepository
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
+from otto_core.linked import identity, unregistered_after
 from otto_core.model import Telemetry
 from otto_core.places import remove, write_new
+from otto_core.ports import reserve
 from otto_core.refnames import task_ref
 from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
+from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot
 from otto_core.snapshot import Captured, capture
 from otto_core.state import Run, TaskState
-from otto_core.worktrees import leave, occupy, overlay, reset, set_aside
+from otto_core.worktrees import leave, occupy, overlay, set_aside
 from otto_core.writesets import Contention
 from planner.canonical import plan_id
 from planner.model import Plan, Task
@@ -56,15 +59,21 @@ async def attempt(session: Session, gate: ExecutionGate, name: str) -> Contentio
 
 
 async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
-    with session.pool.lend() as slot:
+    with (
+        session.pool.lend() as slot,
+        reserve(session.settings.worktrees.ports) as slot.first_port,
+        unregistered_after(slot, session.repository),
+    ):
+        slot.linked = session.settings.worktrees.isolation == "linked"
         pinned = session.run
         await session.in_thread(partial(_furnish, session, slot, pinned, name))
         started, task = _start(session, name, pinned)
         if started is None:
             return
-        write_new(slot.prompt_file, task.prompt.encode())
-        place = _place(session, slot, started)
-        occupy(slot, place.marker)
+        place = await _prepare(session, gate, slot, pinned, started)
+        if not isinstance(place, Place):
+            session.append(_not_begun(session, started, place))
+            return
         ending = await gate.execute(AttemptStep(started.revision, started.plan_id, name), place)
         if not isinstance(ending, Survived):
             leave(slot)
@@ -77,9 +86,15 @@ async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
 
 
 def _furnish(session: Session, slot: Slot, pinned: Run, name: str) -> None:
-    """Bring the slot to the tree that the attempt starts from. Runs off the event loop."""
+    """Bring the slot to what the attempt starts from, unless setup goes first. Runs off the event loop."""
+    furnish(slot, session.repository.here(), Oid(hex=pinned.tip), session)
+    if slot.stale is None:
+        _lay_over(session, slot, pinned, name)
+
+
+def _lay_over(session: Session, slot: Slot, pinned: Run, name: str) -> None:
+    """Put what the last attempt wrote over the base, where the task asks for it and it merges."""
     repository, base = session.repository.here(), Oid(hex=pinned.tip)
-    reset(slot, repository, base)
     previous = _previous(pinned.tasks[name])
     if previous is None or pinned.spec(name).retry_from == "tip":
         return
@@ -90,7 +105,45 @@ def _furnish(session: Session, slot: Slot, pinned: Run, name: str) -> None:
     registries = registries_of(pinned.plan)
     merged = merge(merging.repo, base, previous, registries=registries, port=merging, base=start)
     if isinstance(merged, Merged) and not overlay(slot, repository, merged.tree):
-        reset(slot, repository, base)
+        furnish(slot, repository, base, session)
+
+
+async def _prepare(
+    session: Session, gate: ExecutionGate, slot: Slot, pinned: Run, started: ev.AttemptStarted
+) -> Place | Unfit | Stopped:
+    """Run the slot's setup and write what the attempt is to find; what fails here is the attempt's end."""
+    name, base = started.task, Oid(hex=started.base)
+    behalf = Behalf(f"{started.log.removesuffix('.log')}.setup.log", name, started.attempt)
+    stored = next(p for p in session.run.stored if p.revision == started.revision)
+    try:
+        if slot.stale is not None:
+            fitness = await set_up(session, gate, slot, base, behalf)
+            if not isinstance(fitness, Ready):
+                return fitness
+            await session.in_thread(partial(_lay_over, session, slot, pinned, name))
+        write_new(slot.prompt_file, stored.plan.task(name).prompt.encode())
+        place = _place(session, slot, started)
+        occupy(slot, place.marker)
+    except (OSError, RepositoryUnusable, GitError) as error:
+        return broken(error, behalf)
+    return place
+
+
+def _not_begun(session: Session, started: ev.AttemptStarted, fitness: Unfit | Stopped) -> ev.AttemptEnd:
+    """Give the end of an attempt whose worktree did not become fit for use."""
+    task, missing = started.task, "the command was not executed"
+    if isinstance(fitness, Stopped):
+        telemetry = Telemetry(duration_s=fitness.duration_s, missing=missing)
+        return ev.AttemptInterrupted(task=task, attempt=started.attempt, snapshot=None, telemetry=telemetry)
+    state = session.run.tasks[task]
+    return ev.AttemptFailed(
+        task=task,
+        attempt=started.attempt,
+        reason=fitness.reason,
+        then=retry_or_hold(state, session.run, repeatable=fitness.repeatable),
+        snapshot=None,
+        telemetry=Telemetry(duration_s=0.0, missing=missing),
+    )
 
 
 def _previous(state: TaskState) -> Oid | None:
@@ -137,13 +190,13 @@ def _place(session: Session, slot: Slot, started: ev.AttemptStarted) -> Place:
     return Place(
         cwd=slot.path,
         env=session.environment(
-            TMPDIR=str(slot.temporary),
             OTTO_RUN=session.run.id,
             OTTO_TASK=started.task,
             OTTO_ATTEMPT=str(started.attempt),
-            OTTO_WORKTREE=str(slot.path),
             OTTO_PROMPT_FILE=str(slot.prompt_file),
             OTTO_RESULT_FILE=str(slot.result_file),
+            **slot.environment,
+            **(identity(session.repository) if slot.linked else {}),
         ),
         log=session.logs / started.log,
         marker=f"{session.run.id}/{started.task}/{started.attempt}",

@@ -1,18 +1,24 @@
 """A build from composed plan to last state: what the command line, and any other front, calls."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import UTC, datetime
+from pathlib import Path
 
+from merge.objects import Oid
+from merge.paths import show
 from otto_core.compose import Composed, Locking, run_settings, slug_of
+from otto_core.copies import gather
+from otto_core.disk import format_bytes, room_for
 from otto_core.driver import Driver, create_run, new_run_id
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable, contentions
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
-from otto_core.sandbox import choose, view_of
+from otto_core.sandbox import choose, view_of, with_repository
 from otto_core.session import Observer, Session
 from otto_core.slots import worktree_root
 from otto_core.state import Run
@@ -43,6 +49,10 @@ def build(
     repository.require_writable()
     if locking.held and locking.wait_s == 0:
         _require_free(repository, composed.plan)
+    worktrees = worktree_root(repository, composed.settings.worktrees.root)
+    copies = gather(repository, composed.settings.worktrees.copy)
+    for warning in (*copies.warnings, *_scarcity(repository, composed, worktrees)):
+        warn(warning)
     with ExitStack() as stack:
         journal = stack.enter_context(Journal.open(repository.store / STORE))
         for problem in reconcile_all(repository, journal):
@@ -59,6 +69,7 @@ def build(
             sandbox=sandbox,
             keep_worktrees=keep_worktrees,
             locking=locking,
+            worktrees=worktrees,
         )
         run = create_run(
             repository,
@@ -69,10 +80,11 @@ def build(
             prefix=composed.settings.branch_prefix,
             slug=slug_of(composed.plan.intent),
         )
-        worktrees = worktree_root(repository, composed.settings.worktrees.root)
-        session = Session(run, journal, repository, composed.settings, worktrees, locks=locks)
+        session = Session(run, journal, repository, composed.settings, worktrees, copies, locks=locks)
         if bwrap:
-            session.view = view_of(bwrap, repository, composed.settings, worktrees)
+            view = view_of(bwrap, repository, composed.settings, worktrees)
+            linked = composed.settings.worktrees.isolation == "linked"
+            session.view = with_repository(view, repository) if linked else view
         if observe is not None:
             session.observe = observe
         return asyncio.run(Driver(session).drive())
@@ -88,3 +100,21 @@ def _require_free(repository: GitRepository, plan: Plan) -> None:
     wanted = {task.id: write_set(plan, task) for task in plan.tasks}
     if found := contentions(repository.store, wanted):
         raise refusal(found.values())
+
+
+def _scarcity(repository: GitRepository, composed: Composed, worktrees: Path) -> tuple[str, ...]:
+    """Say so where the worktrees that a run has yet to fill will not find room (S5)."""
+    plan = composed.plan
+    checked = plan.verify.each or plan.verify.final or any(task.verify for task in plan.tasks)
+    room = room_for(
+        worktrees,
+        repository,
+        Oid(hex=plan.base),
+        attempts=min(composed.settings.concurrency, len(plan.tasks)),
+        checks=1 if checked else 0,
+    )
+    if not room.short:
+        return ()
+    needed, free = format_bytes(room.needed_bytes), format_bytes(room.free_bytes)
+    place = show(os.fsencode(worktrees))
+    return (f"{room.missing} new worktrees take about {needed}, and {free} are free at {place}",)

@@ -1,7 +1,7 @@
 """Checks on one exact tree, in a clean worktree of their own, one after another."""
 
 import asyncio
-from contextlib import AbstractContextManager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -11,11 +11,13 @@ from otto_core.environment import digest
 from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut
 from otto_core.gate import CheckStep, ExecutionGate, Place
 from otto_core.judgement import too_many
-from otto_core.model import Verdict
+from otto_core.model import Reason, Verdict
+from otto_core.ports import reserve
 from otto_core.session import Session
+from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot, borrow
 from otto_core.state import StoredPlan
-from otto_core.worktrees import leave, occupy, reset
+from otto_core.worktrees import leave, occupy
 from planner.model import Command
 
 
@@ -73,11 +75,13 @@ class Checker:
     session: Session
     gate: ExecutionGate
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _loan: AbstractContextManager[Slot] | None = None
+    _loan: ExitStack = field(default_factory=ExitStack)
     _slot: Slot | None = None
 
-    async def judge(self, check: Check, commit: Oid, *, baseline: bool = False) -> Verdict:
+    async def judge(self, check: Check, commit: Oid, *, baseline: bool = False) -> Verdict | Reason:
         """Run one check on the tree of a commit and journal its verdict.
+
+        A reason instead where the worktree could not be set up: that says nothing of the tree.
 
         Raises:
             ChecksStopped: the driver is stopping.
@@ -86,10 +90,22 @@ class Checker:
         async with self._turn:
             slot = self._borrowed()
             session = self.session
-            await session.in_thread(lambda: reset(slot, session.repository.here(), commit))
+            await session.in_thread(lambda: furnish(slot, session.repository.here(), commit, session))
+            behalf = Behalf(f"{check.subject}.check-setup.log", check.step.task, check.attempt)
             tree = str(session.repository.tree_of(commit))
-            place = self._place(slot, check, tree)
-            occupy(slot, place.marker)
+            try:
+                fitness = await set_up(session, self.gate, slot, commit, behalf)
+                place = self._place(slot, check, tree)
+                occupy(slot, place.marker)
+            except OSError as error:
+                fitness = broken(error, behalf)
+            match fitness:
+                case Unfit(reason=reason):
+                    return reason
+                case Stopped():
+                    raise ChecksStopped
+                case Ready():
+                    pass
             ending = await self.gate.execute(check.step, place)
             if not isinstance(ending, Survived):
                 leave(slot)
@@ -101,14 +117,14 @@ class Checker:
 
     def close(self) -> None:
         """Give the worktree back."""
-        if self._loan is not None:
-            self._loan.__exit__(None, None, None)
-            self._loan = self._slot = None
+        self._loan.close()
+        self._slot = None
 
     def _borrowed(self) -> Slot:
         if self._slot is None:
-            self._loan = borrow(self.session.worktrees, "check")
-            self._slot = self._loan.__enter__()
+            slot = self._loan.enter_context(borrow(self.session.worktrees, "check"))
+            slot.first_port = self._loan.enter_context(reserve(self.session.settings.worktrees.ports))
+            self._slot = slot
         return self._slot
 
     def _place(self, slot: Slot, check: Check, tree: str) -> Place:
@@ -119,9 +135,8 @@ class Checker:
         return Place(
             cwd=slot.path,
             env=self.session.environment(
-                TMPDIR=str(slot.temporary),
                 OTTO_RUN=self.session.run.id,
-                OTTO_WORKTREE=str(slot.path),
+                **slot.environment,
                 **({"OTTO_TASK": step.task} if step.task else {}),
             ),
             log=logs / f"{name}.log",

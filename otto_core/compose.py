@@ -1,5 +1,6 @@
 """From a plan file and a repository to a compiled plan and settings. Writes nothing."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from merge.objects import Oid
 from merge.trees import entry
 from otto_core import events as ev
 from otto_core.config import FILE_NAME, Configuration, Settings, read_configuration
+from otto_core.copies import refuse_tracked
 from otto_core.errors import PlanRejected, UsageError
 from otto_core.git.repository import GitRepository
-from otto_core.model import SandboxMode
+from otto_core.model import SandboxMode, path_text
 from otto_core.snapshot import require_filters
 from planner.compile import Compiled, Defaults, Rejected, compile_plan
 from planner.model import Plan
@@ -42,7 +44,7 @@ def compose(
     """Read, resolve and compile. `base` goes before the plan's own; `overrides` are top-level settings.
 
     Raises:
-        UsageError: the plan file or the configuration cannot be read.
+        UsageError: the plan file or the configuration cannot be read, or names a tracked file to copy.
         PlanRejected: the plan breaks rules; all of them are listed.
         RepositoryUnusable: the base names no commit, or needs a filter that is missing.
 
@@ -52,6 +54,7 @@ def compose(
     commit = repository.resolve(base or (named if isinstance(named, str) else "HEAD"))
     settings = configuration_at(repository, commit, overrides or {}).configuration.settings
     require_filters(repository, commit)
+    refuse_tracked(repository, commit, settings.worktrees.copy)
     match compile_plan(source, base=str(commit), defaults=_defaults(settings)):
         case Rejected(violations):
             raise _rejected(plan_file, violations)
@@ -107,6 +110,7 @@ def run_settings(
     sandbox: SandboxMode,
     keep_worktrees: bool,
     locking: Locking = Locking(),
+    worktrees: Path | None = None,
 ) -> ev.RunSettings:
     """Fix what a run runs with."""
     return ev.RunSettings(
@@ -120,6 +124,8 @@ def run_settings(
         sandbox=sandbox,
         max_processes=settings.defaults.max_processes,
         keep_worktrees=keep_worktrees,
+        isolation=settings.worktrees.isolation,
+        worktrees=path_text(os.fsencode(worktrees)) if worktrees else "",
     )
 
 
@@ -154,7 +160,7 @@ def _rejected(plan_file: Path, violations: tuple[Violation, ...]) -> PlanRejecte
 
 
 def _defaults(settings: Settings) -> Defaults:
-    verify = settings.verify
+    verify, worktrees = settings.verify, settings.worktrees
     return Defaults(
         agent=settings.agent,
         timeout_s=settings.defaults.timeout,
@@ -163,4 +169,7 @@ def _defaults(settings: Settings) -> Defaults:
         final=verify.final,
         baseline=verify.baseline,
         verify_timeout_s=verify.timeout,
+        setup=worktrees.setup,
+        setup_key=worktrees.setup_key,
+        setup_timeout_s=worktrees.setup_timeout,
     )

@@ -5,6 +5,7 @@ it may say; an unknown key is an error with its line.
 """
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from pydantic import (
     ValidationError,
 )
 
+from merge.patterns import PathSet, PatternError
 from otto_core.errors import UsageError
 from planner.durations import format_duration, parse_duration
 from planner.file import read_command
@@ -42,10 +44,21 @@ def _relative(value: str) -> str:
 
 
 RelativePath = Annotated[str, AfterValidator(_relative)]
+
+
+def _checked_pattern(value: str) -> str:
+    try:
+        PathSet.parse([value])
+    except PatternError as error:
+        raise ValueError(f"{error}; {error.hint}") from error
+    return value
+
+
 Seconds = Annotated[
     float, BeforeValidator(parse_duration), Field(gt=0), PlainSerializer(format_duration, when_used="json")
 ]
 CommandLine = Annotated[str | tuple[str, ...], AfterValidator(_checked_command)]
+PathPattern = Annotated[str, AfterValidator(_checked_pattern)]
 
 
 class _Section(BaseModel):
@@ -71,10 +84,20 @@ class Verify(_Section):
     timeout: Seconds = 900.0
 
 
-class Worktrees(_Section):
-    """Where worktrees live; `root: null` is the user's cache directory."""
+with warnings.catch_warnings():
+    # The key is `copy`, and pydantic's own deprecated method of that name is not missed.
+    warnings.filterwarnings("ignore", 'Field name "copy"', UserWarning)
 
-    root: Path | None = None
+    class Worktrees(_Section):
+        """Where worktrees live (`root: null` is the user's cache) and what makes them fit for use."""
+
+        root: Path | None = None
+        isolation: Literal["private", "linked"] = "private"
+        copy: tuple[PathPattern, ...] = ()  # type: ignore[assignment]
+        setup: tuple[CommandLine, ...] = ()
+        setup_key: tuple[PathPattern, ...] = ()
+        setup_timeout: Seconds = 900.0
+        ports: int = Field(default=10, ge=0, le=1000)
 
 
 class Budget(_Section):

@@ -51,6 +51,9 @@ class RunSettings(Record, frozen=True, kw_only=True):
     keep_worktrees: bool = False
     lock_wait_s: float | None = 0.0
     """How long a task waits for one lock of another run, in seconds; None is without limit."""
+    isolation: Literal["private", "linked"] = "private"
+    worktrees: str = ""
+    """The directory of the run's worktrees."""
 
 
 class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):
@@ -146,6 +149,20 @@ class Checked(_Event, frozen=True, kw_only=True, tag="checked"):
     attempt: int | None
     baseline: bool = False
     verdict: Verdict
+
+
+class SetupEnded(_Event, frozen=True, kw_only=True, tag="setup_ended"):
+    """The setup commands ran in a worktree. A good result says nothing of what they made."""
+
+    slot: str
+    key: str
+    """Digest of the commands, of the files that decide about them, and of the copied files."""
+    task: str | None
+    attempt: int | None
+    """The attempt on whose behalf: to make it, or to check what it produced."""
+    result: Literal["passed", "failed", "timeout"]
+    duration_s: float
+    log: str
 
 
 class LandingStarted(_Event, frozen=True, kw_only=True, tag="landing_started"):
@@ -307,6 +324,7 @@ RunEvent = (
     RunStarted
     | PlanStored
     | Checked
+    | SetupEnded
     | BranchPublished
     | BranchWithheld
     | FinalChecked

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from merge.objects import SYMLINK, Oid
 from otto_core.git.adoption import adopt_commits
+from otto_core.git.program import git
 from otto_core.git.repository import GitRepository
+from otto_core.linked import entry_of
 from otto_core.scan import scan
 from otto_core.slots import Slot
 
 _MAX_BYTES = 65_536
 _MAX_SUMMARY = 2_000
+_MAX_SUBJECTS = 1_000
 _OID = re.compile(r"[0-9a-f]{40}")
 
 
@@ -31,6 +34,8 @@ def adopt_history(repository: GitRepository, slot: Slot, base: Oid) -> History:
 
     A git directory that the attempt broke, replaced or forged has no history.
     """
+    if slot.linked:
+        return _linked_history(repository, slot, base)
     git_dir = slot.path / ".git"
     head = _read_head(git_dir)
     if head is None or head == base:
@@ -39,6 +44,18 @@ def adopt_history(repository: GitRepository, slot: Slot, base: Oid) -> History:
         return History(None, ())
     subjects = adopt_commits(repository, slot.git_dir, git_dir / "objects", head)
     return History(None, ()) if subjects is None else History(head, subjects)
+
+
+def _linked_history(repository: GitRepository, slot: Slot, base: Oid) -> History:
+    """Say what an attempt in a linked worktree committed: that is in the user's repository already."""
+    said = (_read(entry_of(slot, repository) / "HEAD") or "").strip()
+    ref = said.removeprefix("ref: ")
+    head = repository.ref(ref) if ref != said else Oid(hex=said) if _OID.fullmatch(said) else None
+    if head is None or head == base or head not in repository.repo:
+        return History(None, ())
+    since = ("log", "--first-parent", "--reverse", f"--max-count={_MAX_SUBJECTS}", "--format=%s")
+    told = git(*since, f"{base}..{head}", "--", git_dir=repository.common_dir)
+    return History(head, tuple(told.out.decode("utf-8", "replace").splitlines()) if told.code == 0 else ())
 
 
 def summary_of(slot: Slot) -> tuple[str, ...]:

@@ -48,7 +48,16 @@ class CheckStep:
     task: str | None = None
 
 
-Step = AttemptStep | CheckStep
+@dataclass(frozen=True, slots=True)
+class SetupStep:
+    """Execute the `number`th setup command of a stored plan."""
+
+    revision: int
+    plan_id: str
+    number: int
+
+
+Step = AttemptStep | CheckStep | SetupStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,10 @@ class ExecutionGate:
                 argv, stdin, timeout_s = invocation.argv, invocation.stdin, task.timeout_s
             case CheckStep():
                 argv, stdin, timeout_s = check_of(stored, step).argv, b"", stored.plan.verify.timeout_s
+            case SetupStep(number=number):
+                if (setup := stored.plan.setup) is None:
+                    raise StepRefused(f"revision {stored.revision} has no setup")
+                argv, stdin, timeout_s = setup.commands[number].argv, b"", setup.timeout_s
         settings = self._run().start.settings
         command = Command(
             argv=argv,

@@ -162,11 +162,15 @@ class Lander:
         own = next(p for p in run.stored if p.revision == attempt.revision)
         for check in checks_of_task(own, name, produced.attempt):
             verdict = await self.checker.judge(check, candidate.commit)
+            if isinstance(verdict, Reason):
+                return verdict
             if verdict.result == "passed":
                 continue
-            if check.step.scope == "each" and not await self._counts(verdict, check):
-                continue
-            return self._failed(verdict, name)
+            counts = check.step.scope != "each" or await self._counts(verdict, check)
+            if isinstance(counts, Reason):
+                return counts
+            if counts:
+                return self._failed(verdict, name)
         return None
 
     def _failed(self, verdict: Verdict, name: str) -> Reason:
@@ -190,14 +194,19 @@ class Lander:
             evidence=verdict.log,
         )
 
-    async def _counts(self, verdict: Verdict, check: Check) -> bool:
-        """Tell whether a bad verdict of a run-wide check counts; asks the base if nobody has yet."""
+    async def _counts(self, verdict: Verdict, check: Check) -> bool | Reason:
+        """Tell whether a bad verdict of a run-wide check counts; asks the base if nobody has yet.
+
+        A reason where the base cannot be asked.
+        """
         session = self.session
         known = verdict.command in session.run.required or verdict.command in session.run.excused
         if not session.run.plan.verify.baseline:
             return True
         if not known:
-            await self.checker.judge(check, Oid(hex=session.run.start.base), baseline=True)
+            asked = await self.checker.judge(check, Oid(hex=session.run.start.base), baseline=True)
+            if isinstance(asked, Reason):
+                return asked
         return not is_excused(session.run, verdict)
 
     # --- mutate and next

@@ -73,6 +73,7 @@ class ReasonKind(StrEnum):
     VERIFY_TIMEOUT = "verify_timeout"
     WRITE_GATE = "write_gate"
     UNSAFE_CONTENT = "unsafe_content"
+    SETUP_FAILED = "setup_failed"
     CONFLICT = "conflict"
     FOUNDATION_UNSATISFIED = "foundation_unsatisfied"
     CONTRACTS_MISSING = "contracts_missing"

@@ -68,6 +68,23 @@ def create(path: Path, data: bytes) -> None:
         os.close(file)
 
 
+def below(root: Path, path: bytes) -> Path | None:
+    """Give the place of a path below a directory; directories on the way are made where they are missing.
+
+    None where something else than a directory is on the way, or anything at the place itself.
+    """
+    place = os.fsencode(root)
+    *above, last = path.split(b"/")
+    for name in above:
+        place = b"%s/%s" % (place, name)
+        if not os.path.lexists(place):
+            os.mkdir(place)  # noqa: PTH102 - bytes
+        elif not _is_directory(Path(os.fsdecode(place))):
+            return None
+    found = Path(os.fsdecode(b"%s/%s" % (place, last)))
+    return None if os.path.lexists(found) else found
+
+
 def identity(path: Path) -> tuple[int, int]:
     """Identify a directory itself, not its name: device and inode.
 

@@ -8,7 +8,7 @@ systems often have the program and forbid what it does.
 
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import which
 
@@ -128,6 +128,17 @@ def view_of(program: str, repository: GitRepository, settings: Settings, worktre
         hidden=(repository.store, worktrees),
         named=settings.home_pass,
         path=os.environ.get("PATH", os.defpath),
+    )
+
+
+def with_repository(view: View, repository: GitRepository) -> View:
+    """Let commands write the Git directory of the repository, as a linked worktree must; not Otto's store."""
+    common = repository.common_dir.resolve()
+    return replace(
+        view,
+        hidden=view.hidden | _resolved([repository.store]),
+        readable=frozenset(place for place in view.readable if not place.is_relative_to(common)),
+        shared=view.shared | {common},
     )
 
 

@@ -16,6 +16,8 @@ from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.config import Settings
+from otto_core.copies import Copies
+from otto_core.copies import secrets as secrets_of
 from otto_core.environment import allowed
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
@@ -38,6 +40,7 @@ class Session:
     repository: GitRepository
     settings: Settings
     worktrees: Path
+    copies: Copies = field(default_factory=Copies)
     view: View | None = None
     """What commands see of the machine; None where nothing is out of their reach."""
     locks: LockTable | None = None
@@ -89,8 +92,9 @@ class Session:
         return self.view.cage(work=slot.path, writable=(slot.io,), home=slot.home)
 
     def secrets(self) -> dict[str, str]:
-        """Name the values that must not reach a log: those of `env_pass`."""
-        return {name: os.environ[name] for name in self.settings.env_pass if name in os.environ}
+        """Name the values that must not reach a log: those of `env_pass` and of copied files."""
+        passed = {name: os.environ[name] for name in self.settings.env_pass if name in os.environ}
+        return {**secrets_of(self.copies), **passed}
 
     def environment(self, **extra: str) -> dict[str, str]:
         """Give the environment of a step: the allow-list and what Otto adds."""

@@ -51,6 +51,14 @@ class Slot:
     identity: tuple[int, int] | None = None
     filling: Filling | None = None
     """What is known of the worktree's files; None where this driver did not fill it, or lost it."""
+    apart: dict[bytes, Stamp | None] = field(default_factory=dict)
+    """What Otto itself put beside the tree; no snapshot holds it. Copied files have their stamp."""
+    stale: str | None = None
+    """The key under which setup has yet to run here; None where what it made holds, or there is no setup."""
+    linked: bool = False
+    """Whether the worktree is to be a linked one of the user's repository (`isolation: linked`)."""
+    first_port: int | None = None
+    """The first of the block of ports that the borrower has; None where there is no block."""
 
     @classmethod
     def below(cls, root: Path, name: str) -> "Slot":
@@ -70,6 +78,11 @@ class Slot:
         return self.own / "git"
 
     @property
+    def made(self) -> Path:
+        """Where what setup made is noted, and waits while the worktree is reset."""
+        return self.own.parent.parent / ".made" / self.own.name
+
+    @property
     def temporary(self) -> Path:
         """`TMPDIR` of the attempt."""
         return self.io / "tmp"
@@ -78,6 +91,12 @@ class Slot:
     def home(self) -> Path:
         """What stands in for the user's home where that is out of reach."""
         return self.io / "home"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a step learns of the slot that it executes in."""
+        ports = {} if self.first_port is None else {"OTTO_PORT_BASE": str(self.first_port)}
+        return {"TMPDIR": str(self.temporary), "OTTO_WORKTREE": str(self.path), **ports}
 
     @property
     def prompt_file(self) -> Path:

@@ -24,7 +24,7 @@ from otto_core.git.program import git, must
 from otto_core.git.repository import GitRepository, read_index
 from otto_core.ignore import IgnoreRules
 from otto_core.places import remove, write_new
-from otto_core.scan import Scan, Stamp, scan
+from otto_core.scan import Scan, Stamp, scan, stamp
 from otto_core.slots import Slot
 from otto_core.worktrees import proven_index, renew, require_intact
 
@@ -67,9 +67,19 @@ def capture(slot: Slot, repository: GitRepository, owns: PathSet, max_file_bytes
     return Captured(
         tree=apply(repository.repo, base.tree, changes),
         changes=changes,
-        ignored=tuple(path for path in sorted(found.ignored) if owns.matches(path.rstrip(b"/"))),
+        ignored=tuple(p for p in sorted(found.ignored) if owns.matches(p.rstrip(b"/")) and _is_news(slot, p)),
         odd=tuple(Oddity(path, what) for path, what in sorted(odd.items())),
     )
+
+
+def _is_news(slot: Slot, ignored: bytes) -> bool:
+    """Tell whether an ignored path is the attempt's own, not one that Otto put there as it is."""
+    path = ignored.rstrip(b"/")
+    if path not in slot.apart:
+        return True
+    place = Path(os.fsdecode(os.path.join(os.fsencode(slot.path), path)))  # noqa: PTH118 - bytes
+    put = slot.apart[path]
+    return put is not None and stamp(place.lstat()) != put
 
 
 def _unfit(path: bytes, now: Stamp, max_file_bytes: int) -> str | None:
@@ -100,6 +110,8 @@ def _untracked_and_ignored(
     rules = IgnoreRules(read)
 
     def skip(path: bytes, directory: bool) -> bool:
+        if path in slot.apart:
+            return True
         if path in entries or (directory and path in directories):
             return False
         return rules.ignores(path, directory=directory)
@@ -227,3 +239,9 @@ def require_filters(repository: GitRepository, commit: Oid) -> None:
                 if filter_name == "lfs"
                 else "install its program",
             )
+
+
+def ignored(slot: Slot, repository: GitRepository) -> list[bytes]:
+    """List what the base's rules ignore of what lies in a slot: topmost paths, less what Otto put there."""
+    found = scan(os.fsencode(slot.path), _untracked_and_ignored(slot, repository, PathSet()))
+    return [path for entry in found.ignored if (path := entry.rstrip(b"/")) not in slot.apart]

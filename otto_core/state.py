@@ -172,6 +172,8 @@ def _apply_to_run(run: Run, event: ev.RunEvent) -> Run:
             return _store_plan(run, event)
         case ev.Checked():
             return _record_verdict(run, event)
+        case ev.SetupEnded():
+            return run
         case ev.BranchPublished():
             return replace(run, published=event, withheld=None)
         case ev.BranchWithheld():

@@ -39,7 +39,7 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     """
     tree = repository.tree_of(commit)
     _claim(slot)
-    _vacate(slot)
+    vacate(slot)
     known, slot.filling = slot.filling, None
     entries = _entries_of(repository, tree, known)
     filled = _refill(slot, repository, tree, entries, known) if known else None
@@ -141,7 +141,7 @@ def leave(slot: Slot) -> None:
     _discard(slot.own / "marker")
 
 
-def _vacate(slot: Slot) -> None:
+def vacate(slot: Slot) -> None:
     """End what an earlier use left running: a killed driver cannot, and its orphans would write on.
 
     Raises:

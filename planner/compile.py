@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from planner.bootstrap import warn_of_bootstrap
 from planner.draft import read_draft
 from planner.file import TaskFile, VerifyFile, read_command
-from planner.model import Command, Contract, Plan, Task, Verify
+from planner.model import Command, Contract, Plan, Setup, Task, Verify
 from planner.order import Ordered, order_tasks
 from planner.ownership import check_contracts, check_overlaps
 from planner.references import check_references
@@ -25,6 +25,9 @@ class Defaults:
     final: tuple[str | tuple[str, ...], ...] = ()
     baseline: bool = True
     verify_timeout_s: float = 900.0
+    setup: tuple[str | tuple[str, ...], ...] = ()
+    setup_key: tuple[str, ...] = ()
+    setup_timeout_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ def compile_plan(source: Source, *, base: str, defaults: Defaults) -> Compiled |
     """Compile a plan file against a resolved base commit (its id as hex).
 
     Raises:
-        ValueError: one of the default checks is no command; what configures them has to refuse it.
+        ValueError: a default check or setup is no command; what configures them has to refuse it.
 
     """
     draft = read_draft(source)
@@ -64,6 +67,7 @@ def compile_plan(source: Source, *, base: str, defaults: Defaults) -> Compiled |
         base=base,
         contracts=contracts,
         verify=_verify(draft.verify, defaults),
+        setup=_setup(defaults),
         tasks=tuple(_task(task.file, ordered, contracts, defaults) for task in draft.tasks),
     )
     return Compiled(plan, warn_of_bootstrap(draft))
@@ -81,6 +85,13 @@ def _verify(own: VerifyFile, defaults: Defaults) -> Verify:
 
 def _either(own: list[Command] | None, configured: tuple[str | tuple[str, ...], ...]) -> tuple[Command, ...]:
     return tuple(own) if own is not None else tuple(map(read_command, configured))
+
+
+def _setup(defaults: Defaults) -> Setup | None:
+    if not defaults.setup:
+        return None
+    commands = tuple(map(read_command, defaults.setup))
+    return Setup(commands=commands, key=_once(defaults.setup_key), timeout_s=defaults.setup_timeout_s)
 
 
 def _task(file: TaskFile, ordered: Ordered, contracts: tuple[Contract, ...], defaults: Defaults) -> Task:

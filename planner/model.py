@@ -44,6 +44,17 @@ class Verify(Record, frozen=True, kw_only=True):
     timeout_s: float
 
 
+class Setup(Record, frozen=True, kw_only=True):
+    """What makes a worktree fit for use: commands, one after another, each with a time limit.
+
+    `key` are patterns of the files whose content decides whether what the commands made still holds.
+    """
+
+    commands: tuple[Command, ...]
+    key: tuple[str, ...] = ()
+    timeout_s: float
+
+
 class Task(Record, frozen=True, kw_only=True):
     """One task.
 
@@ -84,6 +95,7 @@ class Plan(Record, frozen=True, kw_only=True, dict=True):
     parent: str | None = None
     contracts: tuple[Contract, ...]
     verify: Verify
+    setup: Setup | None = None
     tasks: tuple[Task, ...]
 
     def task(self, name: str) -> Task:

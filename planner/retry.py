@@ -30,6 +30,7 @@ def compile_retry(plan: Plan, task_id: str, *, base: str, feedback: str) -> Plan
         parent=plan_id(plan),
         contracts=plan.contracts,
         verify=plan.verify,
+        setup=plan.setup,
         tasks=(structs.replace(task, prompt=prompt),),
     )
 

@@ -13,7 +13,7 @@ from otto_core.cli import output, select
 from otto_core.cli.looking import POLL_S, patiently
 from otto_core.cli.output import Styled
 from otto_core.errors import RepositoryUnusable, UsageError
-from otto_core.events import Checked
+from otto_core.events import Checked, SetupEnded
 from otto_core.follow import PIECE
 from otto_core.follow import follow as follow_file
 from otto_core.git.view import RepositoryView
@@ -34,21 +34,47 @@ _UNFINISHED: Final = re.compile(r"(?:\r|\x1b(?:\[[0-9;:]{0,32})?)\Z")
     "--check", is_flag=True, help="The last check of that attempt; without TASK, of the run's result."
 )
 @click.option(
+    "--setup", is_flag=True, help="The setup of that attempt's worktrees; without TASK, of the run's checks."
+)
+@click.option(
     "-f",
     "--follow",
     is_flag=True,
     help="Go on as it prints, until the attempt is over or nobody drives the run.",
 )
-def logs(*, name: str | None, run_name: str | None, number: int | None, check: bool, follow: bool) -> None:
+def logs(
+    *, name: str | None, run_name: str | None, number: int | None, check: bool, setup: bool, follow: bool
+) -> None:
     """Print what a task's command printed. TASK is a full id or a unique suffix of one."""
     with select.opened() as (repository, journal):
         run = select.run(journal, run_name)
         if follow:
-            _follow(repository, journal, run, name, number=number, check=check)
+            _follow(repository, journal, run, name, number=number, check=check or setup)
             return
-        log = _log_of_run(journal, run, check) if name is None else _log_of(journal, run, name, number, check)
+        if setup:
+            log = _log_of_setup(journal, run, name, number)
+        elif name is None:
+            log = _log_of_run(journal, run, check)
+        else:
+            log = _log_of(journal, run, name, number, check)
         place = repository.store / "logs" / run.id / log
     _print(place, again=f"otto log {run.id}")
+
+
+def _log_of_setup(journal: Journal, run: Run, name: str | None, number: int | None) -> str:
+    """Name the log of the setup for an attempt, or for the run's checks: one that failed, if one did."""
+    whose: tuple[str | None, int | None] = (None, None)
+    if name is not None:
+        task = select.task(run, name)
+        whose = (task.id, select.attempt(task, number).number)
+    events = (stored.event for stored in journal.events(run.id))
+    ended = [e for e in events if isinstance(e, SetupEnded) and (e.task, e.attempt) == whose]
+    if not ended:
+        raise UsageError(
+            "no worktree was set up then: none is configured, or what it made still held",
+            hint=f"otto log {run.id}",
+        )
+    return ([one for one in ended if one.result != "passed"] or ended)[-1].log
 
 
 def _log_of(journal: Journal, run: Run, name: str, number: int | None, check: bool) -> str:

@@ -30,6 +30,7 @@ def introduction(run: Run) -> tuple[str, ...]:
         *([f"  checks of the result: {'; '.join(final)}"] if final else []),
         *_dirty(run.start),
         f"  results land on branch {run.branch}; your checkout is left alone",
+        *_worktrees(settings),
     )
 
 
@@ -47,6 +48,14 @@ def _dirty(start: ev.RunStarted) -> list[str]:
     return [f"  not committed, so not part of this run: {named}"]
 
 
+def _worktrees(settings: ev.RunSettings) -> list[str]:
+    """Say where attempts work, and that they share your Git directory if they do."""
+    if not settings.worktrees:
+        return []
+    shared = ", linked to your repository: its config, hooks, stash and refs are theirs too"
+    return [f"  worktrees below {settings.worktrees}{shared if settings.isolation == 'linked' else ''}"]
+
+
 def _some(names: Sequence[str], count: int) -> str:
     """Name the first of `count` things, and count the others."""
     told = ", ".join(names[:_NAMED])
@@ -55,7 +64,7 @@ def _some(names: Sequence[str], count: int) -> str:
 
 def subject(event: ev.Event) -> str:
     """Name what an event is about: a task, or the run."""
-    about = ev.TaskEvent | ev.Checked | ev.LockContended | ev.LockFreed
+    about = ev.TaskEvent | ev.Checked | ev.SetupEnded | ev.LockContended | ev.LockFreed
     name = event.task if isinstance(event, about) else None
     return name or "run"
 
@@ -112,6 +121,8 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
             return f"plan {event.plan_id[:SHORT]} is revision {event.revision}: {counted}"
         case ev.Checked():
             return _judged(event, run)
+        case ev.SetupEnded():
+            return _of_setup(event, run)
         case ev.BranchPublished():
             return f"branch {event.branch} is at {event.commit[:SHORT]}"
         case ev.BranchWithheld():
@@ -146,6 +157,18 @@ def _of_delivery(event: ev.DeliveryEvent) -> str:
             return f"{name} is at {event.commit[:SHORT]}"
         case ev.DeliveryUndone():
             return f"{name} was left as it was: {event.why}"
+
+
+def _of_setup(event: ev.SetupEnded, run: Run) -> str:
+    took = format_elapsed(event.duration_s)
+    match event.result:
+        case "passed":
+            return f"worktree {event.slot} is set up in {took}"
+        case "failed":
+            return f"the setup of worktree {event.slot} failed in {took}"
+        case "timeout":
+            limit = format_duration(run.plan.setup.timeout_s) if run.plan.setup else "?"
+            return f"the setup of worktree {event.slot} exceeded `worktrees.setup_timeout` of {limit}"
 
 
 def _judged(event: ev.Checked, run: Run) -> str:

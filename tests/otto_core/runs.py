@@ -1,6 +1,6 @@
 """Real runs for tests: a plan as data, built in a real repository by the real driver."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
 
@@ -40,12 +40,13 @@ def run_plan(
     overrides: Mapping[str, object] | None = None,
     keep_worktrees: bool = False,
     observe: Observer | None = None,
+    warn: Callable[[str], None] = lambda _: None,
     **top: object,
 ) -> Run:
     """Build a plan of these tasks in a repository; gives the run's last state."""
     repository = GitRepository.discover(repo)
     composed = compose(repository, write_plan(repo, *tasks, **top), overrides=overrides)
-    return build(repository, composed, keep_worktrees=keep_worktrees, observe=observe)
+    return build(repository, composed, keep_worktrees=keep_worktrees, observe=observe, warn=warn)
 
 
 def reason_of(run: Run, task: str) -> Reason:

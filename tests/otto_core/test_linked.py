@@ -1,0 +1,101 @@
+"""`isolation: linked`: slots that are linked worktrees of the user's repository while they are borrowed."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from otto_core.model import Outcome
+from tests.builders import git, make_repo
+from tests.otto_core.runs import content, feature, fingerprint, run_plan, write_plan, writes
+from tests.otto_core.sandboxes import NAMESPACE
+
+OWN = (".git/otto", ".git/objects", ".git/refs/otto", ".git/refs/heads/otto", ".git/logs/refs/heads/otto")
+
+LINKED = "worktrees: {isolation: linked}\n"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    place = make_repo(tmp_path, {"README.md": "Start.\n", "otto.yaml": LINKED})
+    (place / "untracked").write_text("mine\n")
+    (place / "README.md").write_text("dirty\n")
+    return place
+
+
+def test_i8_a_linked_run_that_behaves_leaves_all_of_the_users_repository_as_it_was(repo: Path) -> None:
+    before = fingerprint(repo, less=OWN)
+    commits = "git add -A; git commit -qm 'An own commit'"
+    run = run_plan(
+        repo,
+        feature("one", f"git worktree list > one.txt; git status --porcelain >> one.txt; {commits}"),
+        feature("bad", "echo x > other; exit 1", max_attempts=2),
+        writes("two"),
+        verify={"each": ["test -d .git"]},
+    )
+    assert run.outcome is Outcome.PARTIAL
+    assert fingerprint(repo, less=OWN) == before
+    seen, *status = content(repo, run, "one.txt").splitlines()
+    assert seen.startswith(f"{repo} ")
+    assert any("(detached HEAD)" in line for line in status)
+    assert status[-1] == "?? one.txt"
+
+
+def test_i7_the_head_of_a_linked_attempt_is_kept_as_evidence_and_its_subjects_are_quoted(repo: Path) -> None:
+    script = (
+        "git switch -q -c mine; for n in 1 2; do echo $n > mine.txt; git add .; git commit -qm Step-$n; done"
+    )
+    run = run_plan(repo, feature("mine", script))
+    evidence = f"refs/otto/runs/{run.id}/tasks/mine/evidence-1"
+    assert git(repo, "log", "-1", "--format=%s", evidence) == "Step-2"
+    produced = run.tasks["mine"].produced
+    assert produced is not None
+    assert produced.summary == ("Step-1", "Step-2")
+    assert git(repo, "rev-parse", "mine") == git(repo, "rev-parse", evidence)  # refs are shared
+
+
+def test_what_a_task_does_to_its_entry_harms_nothing_of_ottos(repo: Path) -> None:
+    entry = "d=$(git rev-parse --git-dir); rm -rf $d; mkdir -p $d/index; ln -s /etc/passwd $d/HEAD"
+    spoil = f"{entry}; echo x > mine.txt"
+    run = run_plan(repo, feature("mine", spoil), writes("after") | {"depends_on": ["mine"]})
+    assert run.outcome is Outcome.LANDED
+    assert not (repo / ".git/worktrees").exists()
+
+
+def test_a_linked_worktree_of_the_user_stays(repo: Path, tmp_path: Path) -> None:
+    git(repo, "worktree", "add", "-q", str(tmp_path / "theirs"))
+    before = git(repo, "worktree", "list", "--porcelain")
+    assert run_plan(repo, writes("one")).outcome is Outcome.LANDED
+    assert git(repo, "worktree", "list", "--porcelain") == before
+
+
+def test_what_a_killed_driver_left_registered_is_removed_by_the_next_borrower(repo: Path) -> None:
+    hangs = write_plan(repo, feature("mine", "echo working; sleep 60"))
+    otto = "from otto_core.cli.main import main; main()"
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-c", otto, "-C", str(repo), "build", "--plan", str(hangs)]
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE) as driver:
+        assert driver.stderr is not None
+        while b"attempt 1 of" not in driver.stderr.readline():
+            assert driver.poll() is None
+        os.kill(driver.pid, signal.SIGKILL)
+    assert len(list((repo / ".git/worktrees").iterdir())) == 1
+    (repo / "otto.yaml").write_text("worktrees: {isolation: private}\n")
+    git(repo, "commit", "-qm", "Private again", "otto.yaml")
+    assert run_plan(repo, writes("one")).outcome is Outcome.LANDED
+    assert not (repo / ".git/worktrees").exists()
+
+
+@NAMESPACE
+def test_in_a_namespace_a_linked_attempt_can_commit_and_cannot_reach_the_store(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTTO_SANDBOX", "bwrap")
+    looks = "ls $(git rev-parse --git-common-dir)/otto > mine.txt; echo . >> mine.txt"
+    script = f"{looks}; git add -A; git commit -qm Mine"
+    run = run_plan(repo, feature("mine", script))
+    assert content(repo, run, "mine.txt") == "."
+    assert git(repo, "log", "-1", "--format=%s", f"refs/otto/runs/{run.id}/tasks/mine/evidence-1") == "Mine"
