@@ -161,10 +161,12 @@ def _file(status: os.stat_result) -> _File | None:
 
 
 def _is_same(noted: _File, place: bytes, status: os.stat_result) -> bool:
-    if _file(status) == replace(noted, digest=None):
-        return noted.digest is None or _digest(place, status) == noted.digest
-    same = (noted.mode, noted.size) == (status.st_mode, status.st_size)
-    return same and noted.digest is not None and _digest(place, status) == noted.digest
+    if (noted.mode, noted.size) != (status.st_mode, status.st_size):
+        return False
+    if noted.digest is not None:
+        return _digest(place, status) == noted.digest
+    stamp = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return (noted.mtime_ns, noted.ctime_ns, noted.inode) == stamp
 
 
 def _digest(place: bytes, status: os.stat_result) -> str:
