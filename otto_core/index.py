@@ -24,14 +24,19 @@ def encode(entries: Mapping[bytes, Entry], stamps: Mapping[bytes, Stamp]) -> byt
     user, group = os.getuid(), os.getgid()
     parts = [_HEADER.pack(b"DIRC", 2, len(entries))]
     for path in sorted(entries):
-        entry, known = entries[path], stamps.get(path, _UNKNOWN)
-        changed, modified = divmod(known.ctime_ns, _SECOND), divmod(known.mtime_ns, _SECOND)
+        entry = entries[path]
+        _, size, modified, changed, inode, _, _ = stamps.get(path, _UNKNOWN)
         record = _RECORD.pack(
-            *(changed[0] & _WORD, changed[1]),
-            *(modified[0] & _WORD, modified[1]),
-            *(0, known.inode & _WORD),  # git does not compare the device
-            *(entry.mode, user, group),
-            known.size & _WORD,
+            changed // _SECOND & _WORD,
+            changed % _SECOND,
+            modified // _SECOND & _WORD,
+            modified % _SECOND,
+            0,  # git does not compare the device
+            inode & _WORD,
+            entry.mode,
+            user,
+            group,
+            size & _WORD,
             entry.oid.raw,
             min(len(path), _LONGEST_NAME),
         )

@@ -55,24 +55,21 @@ def plan(before: Filling, found: Scan, entries: Mapping[bytes, Entry]) -> Refill
         return None  # a repository within
     strange = found.directories.keys() - kept
     remove = [*strange, *(found.files.keys() - entries.keys()), *(found.odd.keys() - strange)]
-    write, compare = set(), []
-    for path, entry in entries.items():
-        now = found.files.get(path)
-        if entry.mode == GITLINK:
-            if path not in found.directories:
-                write.add(path)
-        elif now is None or before.entries.get(path) != entry:
-            write.add(path)
-        elif before.stamps.get(path) != now:
-            if before.recent.get(path) == now:
-                compare.append(path)
-            else:
-                write.add(path)
+    # What is the same entry is the same object: a listing is made of the one before.
+    changed = {path for path, entry in entries.items() if before.entries.get(path) is not entry}
+    missing = {
+        path
+        for path in entries.keys() - found.files.keys()
+        if entries[path].mode != GITLINK or path not in found.directories
+    }
+    doubtful = {path for path, now in found.files.items() if before.stamps.get(path) != now} & entries.keys()
+    compare = {path for path in doubtful - changed if before.recent.get(path) == found.files[path]}
+    write = changed | missing | (doubtful - compare)
     if len(write) > MOST_FILES:
         return None
     return Refill(
         tuple(at for at in remove if not any(above in strange for above in _above(at))),
-        tuple(compare),
+        tuple(sorted(compare)),
         tuple(sorted(write)),
     )
 
