@@ -18,8 +18,8 @@ from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable, contentions
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
-from otto_core.sandbox import choose, view_of, with_repository
-from otto_core.session import Observer, Session
+from otto_core.sandbox import choose
+from otto_core.session import Observer, open_session
 from otto_core.slots import worktree_root
 from otto_core.state import Run
 from otto_core.writesets import refusal, write_set
@@ -80,11 +80,8 @@ def build(
             prefix=composed.settings.branch_prefix,
             slug=slug_of(composed.plan.intent),
         )
-        session = Session(run, journal, repository, composed.settings, worktrees, copies, locks=locks)
-        if bwrap:
-            view = view_of(bwrap, repository, composed.settings, worktrees)
-            linked = composed.settings.worktrees.isolation == "linked"
-            session.view = with_repository(view, repository) if linked else view
+        session = open_session(run, journal, repository, composed.settings, copies, bwrap)
+        session.locks = locks
         if observe is not None:
             session.observe = observe
         return asyncio.run(Driver(session).drive())

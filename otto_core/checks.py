@@ -8,6 +8,7 @@ from functools import partial
 from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.environment import digest
+from otto_core.errors import RepositoryUnusable
 from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut
 from otto_core.gate import CheckStep, ExecutionGate, Place
 from otto_core.judgement import too_many
@@ -66,6 +67,18 @@ def final_checks(stored: StoredPlan) -> list[Check]:
         Check(CheckStep(stored.revision, stored.plan_id, "final", n), command)
         for n, command in enumerate(stored.plan.verify.final)
     ]
+
+
+def of_a_fit_worktree(judged: Verdict | Reason) -> Verdict:
+    """Give a verdict where only a verdict will do.
+
+    Raises:
+        RepositoryUnusable: there is none, for the worktree could not be set up.
+
+    """
+    if isinstance(judged, Reason):
+        raise RepositoryUnusable(judged.message, hint=judged.hint)
+    return judged
 
 
 @dataclass(slots=True)

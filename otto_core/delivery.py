@@ -13,8 +13,16 @@ from typing import Literal
 
 from merge.objects import Oid
 from otto_core import events as ev
-from otto_core.checks import Check, Checker, ChecksStopped, each_checks, final_checks
+from otto_core.checks import (
+    Check,
+    Checker,
+    ChecksStopped,
+    each_checks,
+    final_checks,
+    of_a_fit_worktree,
+)
 from otto_core.compose import configuration_at
+from otto_core.copies import gather
 from otto_core.driver import interruptible
 from otto_core.errors import Interrupted, RepositoryUnusable, UsageError
 from otto_core.freshness import require_fresh
@@ -25,9 +33,8 @@ from otto_core.model import Reason, ReasonKind, Verdict
 from otto_core.proposal import Contained, FastForward, MergeCommit, propose
 from otto_core.refnames import run_ref
 from otto_core.runlock import hold_delivery
-from otto_core.sandbox import choose, view_of
-from otto_core.session import Session
-from otto_core.slots import worktree_root
+from otto_core.sandbox import choose
+from otto_core.session import Session, open_session
 from otto_core.state import Run
 from otto_core.transfer import (
     Settled,
@@ -219,11 +226,11 @@ def _checked(
     if not wanted:
         return run, ()
     settings = configuration_at(repository, Oid(hex=run.start.base)).configuration.settings
-    worktrees = worktree_root(repository, settings.worktrees.root)
-    session = Session(run, journal, repository, settings, worktrees)
+    copies = gather(repository, settings.worktrees.copy)
+    for warning in copies.warnings:
+        tell(warning)
     _, bwrap = choose(settings.sandbox)
-    if bwrap:
-        session.view = view_of(bwrap, repository, settings, worktrees)
+    session = open_session(run, journal, repository, settings, copies, bwrap)
     session.started = time.monotonic() - run.elapsed_s  # checks add to the time that the run has taken
     judged = asyncio.run(_judge(session, wanted, commit, target, tell))
     return session.run, judged
@@ -237,10 +244,10 @@ async def _judge(
     with interruptible(session.stop.set):
         try:
             for check in wanted:
-                verdict = await checker.judge(check, commit)
+                verdict = of_a_fit_worktree(await checker.judge(check, commit))
                 on_target = None
                 if verdict.result != "passed" and session.run.plan.verify.baseline:
-                    on_target = await checker.judge(check, target)
+                    on_target = of_a_fit_worktree(await checker.judge(check, target))
                 found.append(Judged(verdict, on_target))
                 tell(f"{verdict.result}: {verdict.command}")
                 if found[-1].counts:

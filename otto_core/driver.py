@@ -20,7 +20,7 @@ from merge.swap import swap
 from otto_core import events as ev
 from otto_core.attempts import attempt
 from otto_core.checkout import dirty_files
-from otto_core.checks import Checker, ChecksStopped, final_checks
+from otto_core.checks import Checker, ChecksStopped, final_checks, of_a_fit_worktree
 from otto_core.contracts import versions
 from otto_core.errors import Locked, OttoError, RepositoryUnusable
 from otto_core.gate import ExecutionGate
@@ -29,7 +29,7 @@ from otto_core.journal import Appended, Journal
 from otto_core.landing import Lander
 from otto_core.lockfile import GivenUp
 from otto_core.locks import contentions
-from otto_core.model import Outcome, Reason, Verdict
+from otto_core.model import Outcome
 from otto_core.publish import free_branch
 from otto_core.refnames import run_ref
 from otto_core.refs import pin
@@ -229,13 +229,13 @@ class Driver:
         regressed: list[str] = []
         known: list[str] = []
         for check in final_checks(run.stored[0]):
-            verdict = _of_a_fit_worktree(await self._checker.judge(check, Oid(hex=run.tip)))
+            verdict = of_a_fit_worktree(await self._checker.judge(check, Oid(hex=run.tip)))
             if verdict.result == "passed":
                 continue
             alike = False
             if run.plan.verify.baseline:
                 asked = await self._checker.judge(check, Oid(hex=run.start.base), baseline=True)
-                alike = _of_a_fit_worktree(asked).result == verdict.result
+                alike = of_a_fit_worktree(asked).result == verdict.result
             (known if alike else regressed).append(check.command.text)
         session.append(ev.FinalChecked(tip=run.tip, regressed=tuple(regressed), known=tuple(known)))
 
@@ -254,18 +254,6 @@ class Driver:
 
     def _interrupt(self) -> None:
         self._session.stop.set()
-
-
-def _of_a_fit_worktree(judged: Verdict | Reason) -> Verdict:
-    """Give a final verdict.
-
-    Raises:
-        RepositoryUnusable: there is none, for the worktree could not be set up; the run stays as it is.
-
-    """
-    if isinstance(judged, Reason):
-        raise RepositoryUnusable(judged.message, hint=judged.hint)
-    return judged
 
 
 @contextmanager

@@ -22,8 +22,8 @@ from otto_core.environment import allowed
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
 from otto_core.locks import LockTable
-from otto_core.sandbox import View
-from otto_core.slots import Pool, Slot
+from otto_core.sandbox import View, view_of, with_repository
+from otto_core.slots import Pool, Slot, worktree_root
 from otto_core.state import Run
 
 T = TypeVar("T")
@@ -99,3 +99,21 @@ class Session:
     def environment(self, **extra: str) -> dict[str, str]:
         """Give the environment of a step: the allow-list and what Otto adds."""
         return {**allowed(self.settings.env_pass), **extra}
+
+
+def open_session(
+    run: Run, journal: Journal, repository: GitRepository, settings: Settings, copies: Copies, bwrap: str
+) -> Session:
+    """Open the session of a run whose commands are put behind the program `bwrap`; empty for none.
+
+    Raises:
+        UsageError: the configured place of the worktrees is not possible.
+
+    """
+    worktrees = worktree_root(repository, settings.worktrees.root)
+    session = Session(run, journal, repository, settings, worktrees, copies)
+    if bwrap:
+        view = view_of(bwrap, repository, settings, worktrees)
+        linked = settings.worktrees.isolation == "linked"
+        session.view = with_repository(view, repository) if linked else view
+    return session

@@ -189,14 +189,18 @@ def _apply_to_run(run: Run, event: ev.RunEvent) -> Run:
             return replace(run, outcome=event.outcome, paused="")
         case ev.Shown():
             return replace(run, shown=event)
-        case ev.DeliveryStarted():
-            _require(run.delivery is None, run, event, "another delivery has no end yet")
-            return replace(run, delivery=event)
-        case ev.DeliveryApplied() | ev.DeliveryUndone():
-            target = run.delivery.target if run.delivery else None
-            _require(target == event.target, run, event, f"the delivery started is to {target}")
-            applied = isinstance(event, ev.DeliveryApplied)
-            return replace(run, delivery=None, delivered=run.delivery if applied else run.delivered)
+        case ev.DeliveryStarted() | ev.DeliveryApplied() | ev.DeliveryUndone():
+            return _record_delivery(run, event)
+
+
+def _record_delivery(run: Run, event: ev.DeliveryEvent) -> Run:
+    if isinstance(event, ev.DeliveryStarted):
+        _require(run.delivery is None, run, event, "another delivery has no end yet")
+        return replace(run, delivery=event)
+    target = run.delivery.target if run.delivery else None
+    _require(target == event.target, run, event, f"the delivery started is to {target}")
+    applied = isinstance(event, ev.DeliveryApplied)
+    return replace(run, delivery=None, delivered=run.delivery if applied else run.delivered)
 
 
 def _store_plan(run: Run, event: ev.PlanStored) -> Run:

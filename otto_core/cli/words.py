@@ -129,10 +129,9 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
             return f"branch {event.branch} was left alone: {event.why}"
         case ev.FinalChecked(regressed=regressed):
             return _of_final(regressed)
-        case ev.LockContended():
-            return f"has to wait: {event.told}"
-        case ev.LockFreed():
-            return "what it waited for is free"
+        case ev.LockContended() | ev.LockFreed():
+            contended = isinstance(event, ev.LockContended)
+            return f"has to wait: {event.told}" if contended else "what it waited for is free"
         case ev.RunPaused():
             return f"paused ({event.outcome}): {event.message}"
         case ev.RunFinished():
