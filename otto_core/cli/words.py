@@ -130,8 +130,7 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
         case ev.FinalChecked(regressed=regressed):
             return _of_final(regressed)
         case ev.LockContended() | ev.LockFreed():
-            contended = isinstance(event, ev.LockContended)
-            return f"has to wait: {event.told}" if contended else "what it waited for is free"
+            return _of_lock(event)
         case ev.RunPaused():
             return f"paused ({event.outcome}): {event.message}"
         case ev.RunFinished():
@@ -143,6 +142,14 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
             return f"shown: {target}, result at {_short(event.commit)}"
         case ev.DeliveryStarted() | ev.DeliveryApplied() | ev.DeliveryUndone():
             return _of_delivery(event)
+
+
+def _of_lock(event: ev.LockContended | ev.LockFreed) -> str:
+    match event:
+        case ev.LockContended(told=told):
+            return f"has to wait: {told}"
+        case ev.LockFreed():
+            return "what it waited for is free"
 
 
 def _of_delivery(event: ev.DeliveryEvent) -> str:
