@@ -2,7 +2,6 @@
 
 from msgspec import Struct
 
-from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable, Stale
 from otto_core.git.view import RepositoryView
@@ -53,15 +52,15 @@ def expectation(run: Run, target: str) -> Expectation:
 def require_fresh(
     run: Run,
     target: str,
-    at: Oid,
-    result: Oid,
+    at: object,
+    result: object,
     *,
     expect_target: str | None = None,
     expect_branch: str | None = None,
 ) -> None:
     """Make sure that target (full ref, now `at`) and result are where they were shown, or given, to be.
 
-    What is given are ids of commits.
+    What is given are ids of commits; ids are compared as text.
 
     Raises:
         Stale: either moved; the message shows both ids.

@@ -20,7 +20,7 @@ from merge.objects import Oid, Repository, Signature
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.view import STORE_NAME, common_dir
 
-pygit2.settings.cache_max_size(4 << 20)  # bytes in all; else libgit2 keeps every tree and commit, up to 256 MB
+pygit2.settings.cache_max_size(4 << 20)  # bytes in all; libgit2 would keep every object, up to 256 MB
 
 _CONVERSION_KEYS = re.compile(
     r"^(filter\..+|core\.(autocrlf|eol|checkroundtripencoding|symlinks|filemode|ignorecase|precomposeunicode))$"
