@@ -31,7 +31,6 @@ from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.linked import identity, unregistered_after
 from otto_core.model import Telemetry
 from otto_core.places import remove, write_new
-from otto_core.ports import reserve
 from otto_core.refnames import task_ref
 from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
@@ -59,11 +58,7 @@ async def attempt(session: Session, gate: ExecutionGate, name: str) -> Contentio
 
 
 async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
-    with (
-        session.pool.lend() as slot,
-        reserve(session.settings.worktrees.ports) as slot.first_port,
-        unregistered_after(slot, session.repository),
-    ):
+    with session.pool.lend() as slot, unregistered_after(slot, session.repository):
         slot.linked = session.settings.worktrees.isolation == "linked"
         pinned = session.run
         await session.in_thread(partial(_furnish, session, slot, pinned, name))

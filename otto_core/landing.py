@@ -17,7 +17,7 @@ from merge.gate import Refused, admit
 from merge.objects import Oid
 from merge.paths import show
 from merge.strategies import Conflicted, merge
-from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, delete, swap
+from merge.swap import Lost, SwapBusy, SwapRefused, delete, swap
 from merge.trailers import Trailers, message
 from merge.trees import Entry
 from otto_core import events as ev
@@ -35,7 +35,7 @@ from otto_core.refnames import run_ref, task_ref
 from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
-from otto_core.state import is_excused
+from otto_core.state import Run, is_excused
 from planner.durations import format_duration
 
 
@@ -86,7 +86,7 @@ class Lander:
                     if reason is not None:
                         self._reject(name, produced, reason)
                     else:
-                        self._mutate(name, produced, prepared)
+                        await self._mutate(name, produced, prepared)
 
     def close(self) -> None:
         """Remove the run's own place for merging."""
@@ -211,7 +211,7 @@ class Lander:
 
     # --- mutate and next
 
-    def _mutate(self, name: str, produced: ev.AttemptProduced, candidate: Candidate) -> None:
+    async def _mutate(self, name: str, produced: ev.AttemptProduced, candidate: Candidate) -> None:
         session = self.session
         started = ev.LandingStarted(
             task=name,
@@ -225,33 +225,38 @@ class Lander:
         )
         if not session.append(started):
             return
-        tip_ref = run_ref(session.run.id, "tip")
-        try:
-            outcome = swap(session.repository.repo, tip_ref, candidate.expected_tip, candidate.commit)
-        except (SwapBusy, SwapRefused) as error:
-            raise RepositoryUnusable(str(error), hint=f"see `git for-each-ref {tip_ref}`") from error
-        match outcome:
-            case Swapped():
+        match await session.in_thread(partial(self._swap, session.run, produced, candidate)):
+            case Lost(actual):
+                tip_ref = run_ref(session.run.id, "tip")
+                session.append(ev.LandingLost(task=name, attempt=produced.attempt))
+                raise RepositoryUnusable(
+                    f"{tip_ref} was moved to {actual} by something else than this run",
+                    hint=f"git update-ref {tip_ref} {candidate.expected_tip}",
+                )
+            case published:
                 applied = ev.LandingApplied(
                     task=name,
                     attempt=produced.attempt,
                     commit=str(candidate.commit),
                     contracts=candidate.contracts,
                 )
-                session.append(applied, publish(session.repository, session.run, candidate.commit))
-                with suppress(SwapBusy, SwapRefused):  # landed and reachable: the pin has no use any more
-                    delete(
-                        session.repository.repo,
-                        _candidate_ref(session.run.id, produced),
-                        candidate.commit,
-                        wait=0,
-                    )
-            case Lost(actual):
-                session.append(ev.LandingLost(task=name, attempt=produced.attempt))
-                raise RepositoryUnusable(
-                    f"{tip_ref} was moved to {actual} by something else than this run",
-                    hint=f"git update-ref {tip_ref} {candidate.expected_tip}",
-                )
+                session.append(applied, published)
+
+    def _swap(
+        self, run: Run, produced: ev.AttemptProduced, candidate: Candidate
+    ) -> ev.BranchPublished | ev.BranchWithheld | Lost:
+        """Move the tip to the candidate and publish it, off the event loop; the caller journals both."""
+        repository, tip_ref = self.session.repository.here(), run_ref(run.id, "tip")
+        try:
+            outcome = swap(repository.repo, tip_ref, candidate.expected_tip, candidate.commit)
+        except (SwapBusy, SwapRefused) as error:
+            raise RepositoryUnusable(str(error), hint=f"see `git for-each-ref {tip_ref}`") from error
+        if isinstance(outcome, Lost):
+            return outcome
+        published = publish(repository, run, candidate.commit)
+        with suppress(SwapBusy, SwapRefused):  # landed and reachable: the pin has no use any more
+            delete(repository.repo, _candidate_ref(run.id, produced), candidate.commit, wait=0)
+        return published
 
     def _reject(self, name: str, produced: ev.AttemptProduced, reason: Reason) -> None:
         run = self.session.run

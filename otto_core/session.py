@@ -55,7 +55,7 @@ class Session:
 
     def __post_init__(self) -> None:
         """Keep the slots of attempts for as long as this driver drives."""
-        self.pool = Pool(self.worktrees, "slot")
+        self.pool = Pool(self.worktrees, "slot", self.settings.worktrees.ports)
 
     @property
     def elapsed_s(self) -> float:

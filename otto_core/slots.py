@@ -19,6 +19,7 @@ from merge.objects import Oid
 from merge.trees import Entry
 from otto_core.errors import RepositoryUnusable, UsageError
 from otto_core.git.repository import GitRepository
+from otto_core.ports import reserve
 from otto_core.scan import Stamp
 
 
@@ -136,6 +137,8 @@ class Pool:
 
     root: Path
     kind: str
+    ports: int = 0
+    """How many ports each slot has to itself."""
     _idle: list[Slot] = field(default_factory=list)
     _loans: ExitStack = field(default_factory=ExitStack)
 
@@ -144,14 +147,19 @@ class Pool:
         """Lend a slot that no one else uses: one that was used before if there is any.
 
         Raises:
-            RepositoryUnusable: the place cannot be written.
+            RepositoryUnusable: the place cannot be written, or no ports are left.
 
         """
-        slot = self._idle.pop() if self._idle else self._loans.enter_context(borrow(self.root, self.kind))
+        slot = self._idle.pop() if self._idle else self._borrow()
         try:
             yield slot
         finally:
             self._idle.append(slot)
+
+    def _borrow(self) -> Slot:
+        slot = self._loans.enter_context(borrow(self.root, self.kind))
+        slot.first_port = self._loans.enter_context(reserve(self.ports))
+        return slot
 
     def close(self) -> None:
         """Give all slots back."""

@@ -229,12 +229,15 @@ def test_a_branch_that_cannot_be_written_is_told_and_the_run_goes_on(repo: Path,
 def test_r_x10_an_old_run_that_cannot_be_settled_is_told_and_blocks_no_other(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    class Cut(Exception):
+        """Stands for the instant at which the driver died."""
+
     def die(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Cut
 
     with monkeypatch.context() as patch:
         patch.setattr("otto_core.landing.swap", die)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Cut):
             run_plan(repo, writes("one"))
     repository = GitRepository.discover(repo)
     with Journal.open(repository.store / STORE) as journal:

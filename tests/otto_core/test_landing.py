@@ -179,10 +179,10 @@ def test_a_candidate_survives_a_collection_of_garbage_before_its_swap(
         git(repo, "update-ref", "refs/keep", session.run.tasks["a"].produced.snapshot)  # type: ignore[union-attr]
         whole = Lander._mutate
 
-        def collect(self: Lander, *args: object) -> None:
+        async def collect(self: Lander, *args: object) -> None:
             git(repo, "reflog", "expire", "--expire=now", "--all")
             git(repo, "gc", "--quiet", "--prune=now")
-            whole(self, *args)  # type: ignore[arg-type]
+            await whole(self, *args)  # type: ignore[arg-type]
 
         monkeypatch.setattr(Lander, "_mutate", collect)
         land(lander, "a")

@@ -33,9 +33,10 @@ def cut_off(repo: Path, monkeypatch: pytest.MonkeyPatch, *, after_swap: bool) ->
     """Leave a run whose second landing is journalled as started, with or without its swap done."""
     whole = Lander._mutate
 
-    def mutate(self: Lander, name: str, produced: ev.AttemptProduced, candidate: object) -> None:
+    async def mutate(self: Lander, name: str, produced: ev.AttemptProduced, candidate: object) -> None:
         if name != "two":
-            return whole(self, name, produced, candidate)  # type: ignore[arg-type]
+            await whole(self, name, produced, candidate)  # type: ignore[arg-type]
+            return
         session = self.session
         append = session.journal.append
 
@@ -47,7 +48,7 @@ def cut_off(repo: Path, monkeypatch: pytest.MonkeyPatch, *, after_swap: bool) ->
         monkeypatch.setattr(session.journal, "append", dying)
         if not after_swap:
             monkeypatch.setattr("otto_core.landing.swap", _die)
-        return whole(self, name, produced, candidate)  # type: ignore[arg-type]
+        await whole(self, name, produced, candidate)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Lander, "_mutate", mutate)
     with pytest.raises(Cut):
