@@ -147,9 +147,9 @@ def _collisions(repo: Repository, old: Oid, new: Oid, found: Iterable[Change]) -
                 added[directory].add(name)
                 directory = directory + b"/" + name if directory else name
     for directory, names in added.items():
-        fresh = names - trees.listing(repo, old, directory).keys()
+        fresh = names - trees.names(repo, old, directory)
         siblings: defaultdict[str | bytes, list[bytes]] = defaultdict(list)
-        for name in trees.listing(repo, new, directory) if fresh else ():
+        for name in trees.names(repo, new, directory) if fresh else ():
             siblings[paths.fold(name)].append(name)
         for name in fresh:
             others = [paths.show(other) for other in siblings[paths.fold(name)] if other != name]

@@ -56,6 +56,8 @@ def fold(name: bytes) -> str:
     Canonical caseless matching (The Unicode Standard, section 3.13, D145), composed to NFC. Bytes that are
     not UTF-8 stand as surrogates (`surrogateescape`) and equal only themselves.
     """
+    if name.isascii():
+        return name.decode("ascii").lower()
     decomposed = unicodedata.normalize("NFD", name.decode("utf-8", "surrogateescape"))
     return unicodedata.normalize("NFC", decomposed.casefold())
 

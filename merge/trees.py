@@ -9,6 +9,7 @@ in a slash (git's `base_name_compare`; `git fsck` reports any other order).
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from stat import S_ISDIR, S_ISLNK, S_ISREG
@@ -94,16 +95,23 @@ def entry(repo: Repository, tree: Oid, path: bytes) -> Entry | None:
 
 def listing(repo: Repository, tree: Oid, directory: bytes) -> dict[bytes, Entry]:
     """Tell what a directory holds, by name; `b""` is the root. What is not a directory holds nothing."""
-    at = Entry(TREE, tree) if not directory else entry(repo, tree, directory)
-    if at is None or at.mode != TREE:
-        return {}
-    return {name: Entry(mode, Oid(raw=raw)) for name, (mode, raw) in _read(repo, at.oid.raw).items()}
+    return {name: Entry(mode, Oid(raw=raw)) for name, (mode, raw) in _held(repo, tree, directory).items()}
+
+
+def names(repo: Repository, tree: Oid, directory: bytes) -> AbstractSet[bytes]:
+    """Tell the names in a directory, for less than `listing` costs."""
+    return _held(repo, tree, directory).keys()
 
 
 def walk(repo: Repository, tree: Oid) -> Iterator[tuple[bytes, Entry]]:
     """Yield every path of a tree that is not a directory. Opens all of it: not for the landing path."""
     for path, (mode, raw) in _leaves(repo, b"", (TREE, tree.raw)):
         yield path, Entry(mode, Oid(raw=raw))
+
+
+def _held(repo: Repository, tree: Oid, directory: bytes) -> _Directory:
+    at = Entry(TREE, tree) if not directory else entry(repo, tree, directory)
+    return {} if at is None or at.mode != TREE else _read(repo, at.oid.raw)
 
 
 def _compare(
@@ -183,7 +191,7 @@ def _parse(data: bytes) -> _Directory:
 
 # Keyed by content, so no repository is kept alive and no id is answered for one that lacks it. One landing
 # reads the same few directories four times over: gate, merge, gate, audit.
-_parse_cached = lru_cache(maxsize=256)(_parse)
+_parse_cached = lru_cache(maxsize=32)(_parse)
 
 
 @cache

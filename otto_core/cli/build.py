@@ -15,6 +15,7 @@ from otto_core.delivery import Order, require_branch
 from otto_core.errors import Interrupted, Locked, UsageError
 from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
+from otto_core.kernel import spare_memory
 from otto_core.model import Outcome
 from otto_core.presence import landed_in_git
 from otto_core.report import document, summary
@@ -103,6 +104,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
         return
     if approve:
         _ask(composed)
+    spare_memory()
     with live.choose() as view:
         run = run_to_the_end(
             repository,

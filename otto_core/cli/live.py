@@ -9,11 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Protocol, Self
-
-from rich.console import Console, Group
-from rich.live import Live as Screen
-from rich.text import Text
+from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from otto_core import events as ev
 from otto_core.cli import output
@@ -23,6 +19,10 @@ from otto_core.cli.words import introduction, sentence, subject
 from otto_core.model import TaskStatus
 from otto_core.report import SHORT, counts, format_elapsed, waits_for
 from otto_core.state import Run
+
+if TYPE_CHECKING:  # rich takes 40 ms and 4 MB, which only a terminal is worth: whoever draws imports it
+    from rich.console import Console, Group
+    from rich.text import Text
 
 _QUIET: Final = (ev.PlanStored, ev.LandingStarted, ev.BranchPublished, ev.Shown)
 """Events that tell a person nothing which another does not."""
@@ -100,7 +100,10 @@ def plain_line(event: ev.Event, run: Run) -> str:
 class Live:
     """The tree of tasks, redrawn in place; what goes wrong stays above it, and its last state at the end."""
 
-    def __init__(self, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, console: "Console | None" = None, clock: Callable[[], float] = time.monotonic) -> None:
+        from rich.console import Console  # noqa: PLC0415 -- see above
+        from rich.live import Live as Screen  # noqa: PLC0415 -- see above
+
         self._console = console or Console(stderr=True, highlight=False)
         self._clock = clock
         self._run: Run | None = None
@@ -122,22 +125,24 @@ class Live:
     def __call__(self, event: ev.Event, run: Run) -> None:
         """Take note of the event; the next frame shows it."""
         if (self._run is None or not self._run.stored) and run.stored:
-            self._console.print(Text("\n".join(map(safe, introduction(run))), style="dim"))
+            self._console.print(_text((Styled("\n".join(map(safe, introduction(run))), dim=True),)))
         self._run, self._told_at = run, self._clock()
         if isinstance(event, ev.AttemptStarted):
             self._begun[event.task] = self._told_at
         if isinstance(event, _TROUBLE):
-            self._console.print(Text(safe(plain_line(event, run)), style="yellow"))
+            self._console.print(_text((Styled(safe(plain_line(event, run)), "yellow"),)))
 
-    def _frame(self) -> Group:
+    def _frame(self) -> "Group":
         """Draw the present state; called by the thread that refreshes the screen."""
+        from rich.console import Group  # noqa: PLC0415 -- see above
+
         run = self._run
         if run is None or not run.stored:
             return Group()
         space = _FINAL_LINES if self._over else max(self._console.height - 3, 3)
         drawn = tree(run, lambda name: self._remark(run, name), space=space)
         title = Styled(safe(run.start.intent or run.id), bold=True)
-        return Group(*map(_text, [(title,), *drawn, self._foot(run)]))
+        return Group(*(_text(line, cut=True) for line in [(title,), *drawn, self._foot(run)]))
 
     def _foot(self, run: Run) -> Line:
         elapsed = run.elapsed_s if self._over else run.elapsed_s + self._clock() - self._told_at
@@ -167,10 +172,12 @@ class Live:
                 return Styled(task.status.value, dim=True)
 
 
-def _text(line: Line) -> Text:
-    """Give a line for the screen, cut where the terminal ends."""
+def _text(line: Line, *, cut: bool = False) -> "Text":
+    """Give a line for the screen; `cut` where the terminal ends, or wrapped there."""
+    from rich.text import Text  # noqa: PLC0415 -- see above
+
     parts = [(part.text, _style(part)) for part in line]
-    return Text.assemble(*parts, no_wrap=True, overflow="ellipsis")
+    return Text.assemble(*parts, no_wrap=cut, overflow="ellipsis" if cut else "fold")
 
 
 def _style(part: Styled) -> str:
