@@ -9,6 +9,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from otto_core.children import Child, ended, start
+
 
 class Completed(Struct, frozen=True):
     """A finished short program: exit code and both streams."""
@@ -33,10 +35,18 @@ def capture(
         TimeoutError: it did not end in time and was killed.
 
     """
-    try:
-        done = subprocess.run(
-            argv, cwd=cwd, env=dict(env), input=stdin, capture_output=True, timeout=timeout_s, check=False
-        )
-    except subprocess.TimeoutExpired as error:
-        raise TimeoutError(f"{argv[0]!r} did not end within {timeout_s:g} s") from error
-    return Completed(done.returncode, done.stdout, done.stderr)
+
+    def begin() -> Child:
+        pipe = subprocess.PIPE
+        return subprocess.Popen(argv, cwd=cwd, env=dict(env), stdin=pipe, stdout=pipe, stderr=pipe)
+
+    with start(begin) as child:
+        try:
+            out, err = child.communicate(stdin, timeout=timeout_s)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"{argv[0]!r} did not end within {timeout_s:g} s") from error
+        finally:
+            child.kill()
+            child.wait()
+            ended(child)
+    return Completed(child.returncode, out, err)

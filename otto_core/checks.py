@@ -9,10 +9,11 @@ from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.environment import digest
 from otto_core.errors import RepositoryUnusable
-from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut
+from otto_core.execution import Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut, Unconfined
+from otto_core.feedback import tail
 from otto_core.gate import CheckStep, ExecutionGate, Place
 from otto_core.judgement import too_many
-from otto_core.model import Reason, Verdict
+from otto_core.model import Reason, ReasonKind, Verdict
 from otto_core.ports import reserve
 from otto_core.session import Session
 from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
@@ -20,6 +21,9 @@ from otto_core.slots import Slot, borrow
 from otto_core.state import StoredPlan
 from otto_core.worktrees import leave, occupy
 from planner.model import Command
+
+Judged = Exited | TimedOut | Overgrown | Stopped | NotStarted | Survived
+"""Endings that say something of a tree."""
 
 
 class ChecksStopped(Exception):
@@ -122,6 +126,8 @@ class Checker:
             ending = await self.gate.execute(check.step, place)
             if not isinstance(ending, Survived):
                 leave(slot)
+            if isinstance(ending, Unconfined):
+                return _unconfined(ending, place)
             verdict = _verdict(session, check, tree, place, ending)
             session.append(
                 ev.Checked(task=check.step.task, attempt=check.attempt, baseline=baseline, verdict=verdict)
@@ -159,7 +165,18 @@ class Checker:
         )
 
 
-def _verdict(session: Session, check: Check, tree: str, place: Place, ending: Ending) -> Verdict:
+def _unconfined(ending: Unconfined, place: Place) -> Reason:
+    """Say why nothing was judged: the check did not begin, on this tree or on any other."""
+    last = tail(place.log, lines=1)
+    return Reason(
+        kind=ReasonKind.SETUP_FAILED,
+        message=ending.message + (f": {last}" if last else ""),
+        hint="see `otto doctor`; `home_pass` shows parts of your home in the sandbox",
+        evidence=place.log.name,
+    )
+
+
+def _verdict(session: Session, check: Check, tree: str, place: Place, ending: Judged) -> Verdict:
     verdict = partial(
         Verdict,
         command=check.command.text,

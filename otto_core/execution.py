@@ -28,7 +28,8 @@ from typing import Protocol
 import psutil
 
 from otto_core import kernel
-from otto_core.process import MARKER, Child, spawn
+from otto_core.children import Child, ended, strangers
+from otto_core.process import MARKER, spawn
 from otto_core.redaction import Redactor
 
 _POLL_S = 0.02
@@ -96,6 +97,14 @@ class NotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class Unconfined:
+    """The sandbox could not be made, or the program is not there in it: the command did not begin."""
+
+    message: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Survived:
     """Processes of the tree could not be ended: nothing may be concluded from the worktree."""
 
@@ -103,23 +112,53 @@ class Survived:
     duration_s: float
 
 
-Ending = Exited | TimedOut | Overgrown | Stopped | NotStarted | Survived
+Ending = Exited | TimedOut | Overgrown | Stopped | NotStarted | Unconfined | Survived
+
+_live: set[str] = set()
+"""Markers of the executions under way in this process."""
+
+_owns_orphans = False
+
+
+def claim_orphans() -> None:
+    """Say that this process is Otto's own: what descends from it is its, or an execution's.
+
+    Then what an execution left and nothing tells whose it is (it shed its environment, or may not be looked
+    at) is ended as soon as nothing executes. A host of this library may have children of other kinds, so
+    only a program that is all Otto's says so.
+    """
+    global _owns_orphans  # noqa: PLW0603 -- a property of the process, like being a subreaper
+    _owns_orphans = True
 
 
 async def execute(command: Command, stop: asyncio.Event) -> Ending:
     """Run a command to its end, a limit, or until `stop` is set; leave no process of it behind."""
-    started = time.monotonic()
     kernel.become_subreaper()
+    _live.add(command.marker)
+    try:
+        return await _execute(command, stop)
+    finally:
+        _live.discard(command.marker)
+        if _owns_orphans and not _live:
+            _end_orphans()
+
+
+async def _execute(command: Command, stop: asyncio.Event) -> Ending:
+    started = time.monotonic()
     try:
         async with _log_of(command) as output:
             child, tree = await _start(command, output)
             try:
                 why = await _first_end(child, tree, command, stop)
                 survivors = await _end(child, tree, command.grace_s)
+                began = bool(survivors) or tree.began()
             except BaseException:
-                tree.signal(signal.SIGKILL)
+                tree.kill()
                 child.wait()
                 raise
+            finally:
+                ended(child)
+                tree.close()
     except (OSError, ValueError) as error:
         fault = error.strerror if isinstance(error, OSError) else error
         return NotStarted(f"cannot execute {command.argv[0]!r}: {fault}")
@@ -133,8 +172,23 @@ async def execute(command: Command, stop: asyncio.Event) -> Ending:
             return Overgrown(command.max_processes, duration_s)
         case "stop":
             return Stopped(duration_s)
+        case _ if not began:
+            said = f"bubblewrap ended with {child.returncode}, and why is in the log"
+            return Unconfined(f"cannot execute {command.argv[0]!r} in the sandbox: {said}", duration_s)
         case _:
             return Exited(child.returncode, duration_s)
+
+
+def _end_orphans() -> None:
+    """End what descends from this process and is neither its own child nor any execution's."""
+    deadline = time.monotonic() + _PROOF_S
+    while time.monotonic() < deadline:
+        left = strangers(lambda own: kernel.descendants(os.getpid(), beside=own))
+        if not left:
+            return
+        for pid in left:
+            kernel.send(pid, signal.SIGKILL)
+            kernel.reap(pid)
 
 
 async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
@@ -152,7 +206,7 @@ async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
             return child, _Swept(child.pid, command.marker, place)
         told, tell = os.pipe()
         try:
-            argv = (command.cage[0], "--info-fd", str(tell), *command.cage[1:], *command.argv)
+            argv = (command.cage[0], "--json-status-fd", str(tell), *command.cage[1:], *command.argv)
             spawning = spawn(argv, cwd=command.cwd, env=env, stdin=stdin, output=output, keep=(tell,))
             child = await asyncio.wrap_future(spawning)
         except BaseException:
@@ -160,19 +214,7 @@ async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
             raise
         finally:
             os.close(tell)
-        said = await asyncio.to_thread(_read_report, told)
-        return child, _Namespace.of(child.pid, said)
-
-
-def _read_report(told: int) -> bytes:
-    """Read what bubblewrap says of the namespace, or nothing where it could not make one."""
-    said = b""
-    try:
-        while b"}" not in said and (more := os.read(told, 4096)):
-            said += more
-    finally:
-        os.close(told)
-    return said
+        return child, await asyncio.to_thread(_Namespace.of, child.pid, told)
 
 
 def _require_program(command: Command) -> None:
@@ -297,8 +339,20 @@ class _Tree(Protocol):
         """Send a signal to each member once."""
         ...
 
+    def kill(self) -> None:
+        """End what can be ended without a look at the members: the last resort, which may not fail."""
+        ...
+
     async def is_gone(self, limit_s: float) -> bool:
         """Wait at most `limit_s` for nothing of the tree to be alive; let nothing of it stay a zombie."""
+        ...
+
+    def began(self) -> bool:
+        """Tell of a tree that is gone whether the command itself was ever executed."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what was held open to watch the tree."""
         ...
 
 
@@ -325,20 +379,29 @@ async def _is_gone(child: Child, tree: _Tree, limit_s: float) -> bool:
 
 @dataclass(slots=True)
 class _Namespace:
-    """The processes of a PID namespace, by its first one: when that ends, the kernel has ended them all."""
+    """The processes of a PID namespace, by its first one: when that ends, the kernel has ended them all.
+
+    `told` is where bubblewrap reports, one JSON document a line (bwrap(1), `--json-status-fd`): first the
+    process it made, in the end how the command exited, unless it never got as far as executing it.
+    """
 
     outer: int
-    first: int | None
-    pidfd: int | None
+    told: int
+    said: bytes
+    first: int | None = None
+    pidfd: int | None = None
 
     @classmethod
-    def of(cls, outer: int, said: bytes) -> "_Namespace":
-        """Hold the first process of the namespace that bubblewrap says it made (`--info-fd`)."""
-        try:
-            first = int(json.loads(said)["child-pid"])
-            return cls(outer, first, os.pidfd_open(first))
-        except (ValueError, KeyError, ProcessLookupError):  # none was made, or it is over already
-            return cls(outer, None, None)
+    def of(cls, outer: int, told: int) -> "_Namespace":
+        """Hold the first process of the namespace; waits until bubblewrap has made it, or failed to."""
+        said = b""
+        while b"\n" not in said and (more := os.read(told, 4096)):
+            said += more
+        made = cls(outer, told, said)
+        with suppress(ValueError, KeyError, ProcessLookupError):  # none was made, or it is over already
+            made.first = int(json.loads(said.partition(b"\n")[0])["child-pid"])
+            made.pidfd = os.pidfd_open(made.first)
+        return made
 
     def members(self) -> tuple[int, ...]:
         """List what lives in the namespace beside its first process."""
@@ -346,25 +409,40 @@ class _Namespace:
 
     def signal(self, number: signal.Signals) -> None:
         """Ask each member to end; to kill them all, kill the first."""
-        if number is not signal.SIGKILL:
-            for pid in self.members():
-                kernel.send(pid, number)
+        if number is signal.SIGKILL:
+            self.kill()
             return
-        kernel.send(self.outer, number)
+        for pid in self.members():
+            kernel.send(pid, number)
+
+    def kill(self) -> None:
+        """End the namespace."""
+        kernel.send(self.outer, signal.SIGKILL)
         if self.pidfd is not None:
             with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, number)
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
     async def is_gone(self, limit_s: float) -> bool:
         """Wait for the first process to end."""
-        if self.pidfd is None or self.first is None:
-            return True
-        if not await _readable(self.pidfd, limit_s):
-            return False
-        kernel.reap(self.first)
-        os.close(self.pidfd)
-        self.pidfd = None
+        if self.pidfd is not None and self.first is not None:
+            if not await _readable(self.pidfd, limit_s):
+                return False
+            kernel.reap(self.first)
+            os.close(self.pidfd)
+            self.pidfd = None
         return True
+
+    def began(self) -> bool:
+        """Tell whether bubblewrap reported an exit code."""
+        while more := os.read(self.told, 4096):  # nobody holds the other end any more
+            self.said += more
+        return b'"exit-code"' in self.said
+
+    def close(self) -> None:
+        """Close the report, and the pidfd of a namespace that would not end."""
+        os.close(self.told)
+        if self.pidfd is not None:
+            os.close(self.pidfd)
 
 
 @dataclass(frozen=True, slots=True)
@@ -389,6 +467,18 @@ class _Swept:
         for pid in self.members():
             if _group_of(pid) != self.group:
                 kernel.send(pid, number)
+
+    def kill(self) -> None:
+        """End the process group."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.group, signal.SIGKILL)
+
+    def began(self) -> bool:
+        """Tell that the command was executed: it would not be a child otherwise."""
+        return True
+
+    def close(self) -> None:
+        """Nothing is held open."""
 
     async def is_gone(self, limit_s: float) -> bool:
         """Look until no member is left; the leader, which its parent waits for, has ended before."""

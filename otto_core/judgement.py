@@ -11,7 +11,7 @@ from merge.paths import show
 from otto_core import events as ev
 from otto_core.admission import refusal, told
 from otto_core.errors import RepositoryUnusable
-from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut
+from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut, Unconfined
 from otto_core.feedback import tail
 from otto_core.model import Reason, ReasonKind
 from otto_core.snapshot import Captured
@@ -115,6 +115,14 @@ def _bad_ending(logs: Path, started: ev.AttemptStarted, task: Task, ending: Endi
                 kind=ReasonKind.AGENT_FAILED,
                 message=too_many(limit),
                 hint=f"raise `defaults.max_processes`, or see `otto logs {task.id}`",
+                evidence=started.log,
+            )
+        case Unconfined(message=message):
+            last = tail(logs / started.log, lines=1)
+            return Reason(
+                kind=ReasonKind.AGENT_FAILED,
+                message=message + (f": {last}" if last else ""),
+                hint="see `otto doctor`; `home_pass` shows parts of your home in the sandbox",
                 evidence=started.log,
             )
         case NotStarted(message=message):

@@ -9,7 +9,7 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
@@ -84,13 +84,13 @@ def is_alive(identity: Identity) -> bool:
     return identity_of(identity.pid) == identity
 
 
-def descendants(pid: int) -> tuple[int, ...]:
-    """List the living descendants of a process.
+def descendants(pid: int, *, beside: Collection[int] = ()) -> tuple[int, ...]:
+    """List the living descendants of a process, less those in `beside` and all that descends from them.
 
     The kernel's list of children may miss one while others of them end (proc(5), `children`), so two looks
     are put together.
     """
-    return tuple(sorted({*_descend(pid), *_descend(pid)}))
+    return tuple(sorted({*_descend(pid, beside), *_descend(pid, beside)}))
 
 
 def is_running(pid: int) -> bool:
@@ -133,11 +133,15 @@ def _stat(pid: int) -> list[str]:
     return (_PROC / str(pid) / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
 
 
-def _descend(pid: int) -> Iterator[int]:
-    for child in _children(pid):
-        if is_running(child):
-            yield child
-        yield from _descend(child)
+def _descend(pid: int, beside: Collection[int]) -> Iterator[int]:
+    waiting = [pid]
+    while waiting:
+        for child in _children(waiting.pop()):
+            if child in beside:
+                continue
+            waiting.append(child)
+            if is_running(child):
+                yield child
 
 
 def _children(pid: int) -> list[int]:

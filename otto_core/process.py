@@ -12,10 +12,10 @@ from functools import cache
 from pathlib import Path
 from typing import IO
 
+from otto_core.children import Child, start
+
 MARKER = "OTTO_MARKER"
 """Environment variable that every process of an execution inherits."""
-
-Child = subprocess.Popen[bytes]
 
 
 def spawn(
@@ -33,7 +33,7 @@ def spawn(
     The future fails with OSError or ValueError where the command cannot be executed.
     """
 
-    def start() -> Child:
+    def begin() -> Child:
         return subprocess.Popen(
             argv,
             cwd=cwd,
@@ -45,7 +45,7 @@ def spawn(
             pass_fds=keep,
         )
 
-    return _spawner().submit(start)
+    return _spawner().submit(start, begin)
 
 
 @cache

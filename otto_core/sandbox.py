@@ -19,10 +19,10 @@ from otto_core.git.repository import GitRepository
 from otto_core.model import SandboxMode
 
 _NAMESPACE = (
-    *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent"),
+    *("--unshare-user", "--unshare-pid", "--unshare-ipc", "--die-with-parent", "--cap-drop", "ALL"),
     *("--dev-bind", "/", "/", "--proc", "/proc"),
 )
-"""A user namespace even for root: without one, root could take the mounts below away again."""
+"""No capabilities, which root keeps in a user namespace too: with them it could take mounts away."""
 
 _BINARIES = frozenset({"bin", "sbin", "shims"})
 
@@ -105,7 +105,7 @@ class View:
         `work` is the working directory, `home` the directory that stands in for the user's home.
         """
         mounts: dict[Path, tuple[str, ...]] = {place: ("--tmpfs", str(place)) for place in self.hidden}
-        mounts |= {place: ("--ro-bind", str(place), str(place)) for place in self.readable}
+        mounts |= {place: ("--ro-bind-try", str(place), str(place)) for place in self.readable}
         if self.home is not None:
             mounts[self.home] = ("--bind", str(home), str(self.home))
         mounts |= {place: ("--bind", str(place), str(place)) for place in (*self.shared, work, *writable)}
@@ -167,10 +167,14 @@ def compose_view(
     shown = {place for place in _resolved(repository) if not is_covered(place)} | _resolved(objects)
     if covered is not None:
         shown |= _resolved(covered / name for name in named) | _resolved(_installed(path, covered))
+
+    def is_seen(place: Path) -> bool:
+        return not is_covered(place) or any(place.is_relative_to(around) for around in shown)
+
     return View(
         program,
         covered,
-        hidden=frozenset(place for place in _resolved(hidden) if not is_covered(place)),
+        hidden=frozenset(place for place in _resolved(hidden) if is_seen(place)),
         readable=frozenset(shown),
     )
 
@@ -182,13 +186,12 @@ def _resolved(places: Iterable[Path]) -> set[Path]:
 def _installed(path: str, home: Path) -> Iterable[Path]:
     """Find what the programs of a search path need below the home: where they, or their links, lead."""
     for entry in filter(None, path.split(os.pathsep)):
-        directory = Path(entry)
-        leads = {directory.resolve()}
         try:
-            with os.scandir(directory) as entries:
-                leads |= {Path(os.path.realpath(e.path)).parent for e in entries if e.is_symlink()}
+            with os.scandir(entry) as entries:
+                links = [e.path for e in entries if e.is_symlink()]
         except OSError:
             continue
+        leads = {Path(os.path.realpath(entry)), *(Path(os.path.realpath(link)).parent for link in links)}
         for lead in leads:
             if lead.is_relative_to(home) and lead != home:
                 prefix = lead.parent if lead.name in _BINARIES else lead

@@ -17,7 +17,7 @@ from merge.trees import Entry, entry, walk
 from otto_core import events as ev
 from otto_core.copies import Copies, put_in
 from otto_core.errors import RepositoryUnusable
-from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut
+from otto_core.execution import Ending, Exited, NotStarted, Overgrown, Stopped, Survived, TimedOut, Unconfined
 from otto_core.feedback import tail
 from otto_core.gate import ExecutionGate, Place, SetupStep
 from otto_core.git.repository import GitRepository
@@ -205,7 +205,7 @@ def _why_not(ending: Ending, command: Command, setup: Setup, place: Place, behal
             )
         case Overgrown(limit=limit):
             return _failed(too_many(limit), behalf)
-        case NotStarted(message=message):
+        case NotStarted(message=message) | Unconfined(message=message):
             with place.log.open("a", encoding="utf-8") as log:
                 log.write(f"{message}\n")
             return _failed(message, behalf)

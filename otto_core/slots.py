@@ -128,7 +128,7 @@ def worktree_root(repository: GitRepository, configured: Path | None = None) -> 
                 f"`worktrees.root` lies inside the repository: {top}", hint="put it outside, or write `null`"
             )
     digest = sha256(os.fsencode(repository.common_dir)).hexdigest()[:10]
-    return top / f"{repository.name}-{digest}"
+    return top.resolve() / f"{repository.name}-{digest}"
 
 
 @dataclass(slots=True)

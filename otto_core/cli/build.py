@@ -13,6 +13,7 @@ from otto_core.cli.plan import show_plan, tell_warnings
 from otto_core.compose import Composed, Locking, compose
 from otto_core.delivery import Order, require_branch
 from otto_core.errors import Interrupted, Locked, UsageError
+from otto_core.execution import claim_orphans
 from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
 from otto_core.kernel import spare_memory
@@ -105,6 +106,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     if approve:
         _ask(composed)
     spare_memory()
+    claim_orphans()
     with live.choose() as view:
         run = run_to_the_end(
             repository,

@@ -46,7 +46,7 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> Compose:
 
     def compose(*argv: str, timeout_s: float = 30, grace_s: float = 2, stdin: bytes = b"") -> Command:
         env = {"PATH": os.environ["PATH"]}
-        log, marker = tmp_path / "log", f"test/{tmp_path.name}"
+        log, marker = tmp_path / "log", f"test/{tmp_path}"
         return Command(argv, tmp_path, env, log, timeout_s, grace_s, marker, stdin, cage)
 
     return compose
@@ -69,7 +69,7 @@ def living(tmp_path: Path) -> list[int]:
     found = []
     for process in psutil.process_iter():
         try:
-            marked = process.environ().get(MARKER) == f"test/{tmp_path.name}"
+            marked = process.environ().get(MARKER) == f"test/{tmp_path}"
             if marked and process.status() != psutil.STATUS_ZOMBIE:
                 found.append(process.pid)
         except psutil.Error:
@@ -260,6 +260,46 @@ def test_i14_a_command_that_forks_without_end_is_ended_and_the_limit_named(
     assert isinstance(ending, Overgrown)
     assert ending.limit == 50
     assert not living(tmp_path)
+
+
+CHAIN = """
+import os, sys, time
+for depth in range(1200):
+    if os.fork():
+        os.wait()
+        os._exit(0)
+open('up', 'w').write('up')
+time.sleep(60)
+"""
+
+
+def test_i13_a_chain_of_processes_deeper_than_pythons_stack_is_ended(
+    command: Compose, tmp_path: Path
+) -> None:
+    composed = replace(command(*python(CHAIN), timeout_s=120, grace_s=0.2), max_processes=1000)
+    assert isinstance(run(composed), Overgrown)
+    assert not living(tmp_path)
+
+
+ORPHANS = """
+import asyncio, os, sys
+from pathlib import Path
+from otto_core.execution import Command, claim_orphans, execute
+claim_orphans()
+place = Path(sys.argv[1])
+shed = "import os; os.chdir('/'); os.setsid(); os.execve('/bin/sleep', ['sleep', '62.625'], {})"
+argv = (sys.executable, '-c', f"import os, time; os.fork() or exec({shed!r}); time.sleep(0.3)")
+command = Command(argv, place, dict(os.environ), place / 'log', 60, 1, 'test/orphans')
+print(asyncio.run(execute(command, asyncio.Event())))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans are adopted on Linux only")
+def test_i13_an_orphan_that_nothing_tells_apart_is_ended_when_nothing_executes(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", ORPHANS, str(tmp_path)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert "Exited(code=0" in done.stdout, done.stderr
+    assert not sleeping("62.625")
 
 
 def test_an_execution_that_is_cancelled_leaves_nothing_behind(command: Compose, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def users_of(*names: str) -> set[str]:
 
 
 def test_r_g1_i1_commands_are_spawned_by_one_module_and_ottos_own_programs_by_another() -> None:
-    assert users_of(*SPAWNERS) == {"otto_core.process", "otto_core.capture"}
+    assert users_of(*SPAWNERS) == {"otto_core.process", "otto_core.capture", "otto_core.children"}
 
 
 def test_r_g1_i1_only_executions_are_spawned() -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from otto_core import events as ev
 from otto_core.errors import ExitCode, UsageError
-from otto_core.model import Outcome
+from otto_core.model import Outcome, ReasonKind
 from otto_core.sandbox import Unusable, View, choose, compose_view, probe
+from otto_core.state import Run
 from tests.builders import git, make_repo
-from tests.otto_core.runs import content, feature, fingerprint, run_plan, writes
+from tests.otto_core.runs import content, feature, fingerprint, reason_of, run_plan, writes
 from tests.otto_core.sandboxes import NAMESPACE
 
 # --- views
@@ -67,6 +69,18 @@ def test_an_interpreter_in_the_home_can_be_read_by_the_links_to_it(home: Path, t
     (installed / "python3").touch()
     (venv / "python").symlink_to(installed / "python3")
     assert view(home, path=str(venv)).readable == {installed.parent}
+
+
+def test_a_search_path_with_a_loop_of_links_shows_nothing(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert view(home, path=f"{tmp_path / 'loop'}:{tmp_path / 'none'}").readable == frozenset()
+
+
+def test_ottos_store_stays_hidden_in_a_repository_that_a_search_path_shows(home: Path) -> None:
+    repo, store, _ = made(home / "repo", home / "repo/.git/otto", home / "repo/bin")
+    composed = view(home, hidden=[store], path=str(repo / "bin"))
+    assert composed.readable == {repo}
+    assert composed.hidden == {store}
 
 
 def test_the_home_as_a_whole_is_never_shown_by_a_search_path(home: Path) -> None:
@@ -158,6 +172,64 @@ class TestNamespace:
         assert run.outcome is Outcome.LANDED
         assert fingerprint(repo, less=[".git/otto", ".git/refs", ".git/objects", ".git/logs"]) == before
         git(repo, "fsck", "--strict")
+
+    def test_i8_what_is_out_of_reach_cannot_be_uncovered(self, tmp_path: Path, hermetic: Path) -> None:
+        repo = make_repo(tmp_path)
+        (hermetic / "secret").write_text("only copy")
+        before = fingerprint(repo, less=[".git/otto", ".git/refs", ".git/objects", ".git/logs"])
+        covers = " ".join(
+            map(str, (repo / ".git/otto", repo / ".git/objects", repo / ".git", repo, hermetic))
+        )
+        attack = (
+            f"cd /; for p in {covers}; do umount $p; mount -o remount,rw $p; done; echo x > {repo}/written;"
+            f" cat {hermetic}/secret > {tmp_path}/stolen; echo x > {hermetic}/secret; echo x > {hermetic}/new;"
+            ' unshare -Urm true; cd "$OTTO_WORKTREE"; grep CapEff /proc/self/status > mine.txt'
+        )
+        run = run_plan(repo, feature("mine", attack))
+        assert content(repo, run, "mine.txt").split() == ["CapEff:", "0" * 16]
+        assert fingerprint(repo, less=[".git/otto", ".git/refs", ".git/objects", ".git/logs"]) == before
+        assert (tmp_path / "stolen").read_text() == ""
+        assert (hermetic / "secret").read_text() == "only copy"
+        assert not (hermetic / "new").exists()
+
+    def test_a_program_of_the_home_that_is_not_shown_lands_nothing_unchecked(
+        self, tmp_path: Path, hermetic: Path
+    ) -> None:
+        tool = hermetic / "tools/check"
+        tool.parent.mkdir()
+        tool.write_text("#!/bin/sh\nexit 1\n")
+        tool.chmod(0o755)
+        run = run_plan(
+            make_repo(tmp_path), writes("one") | {"max_attempts": 1}, verify={"each": [[str(tool)]]}
+        )
+        reason = reason_of(run, "one")
+        assert reason.kind is ReasonKind.SETUP_FAILED
+        assert "in the sandbox" in reason.message
+        assert "home_pass" in reason.hint
+
+    def test_a_place_that_vanishes_during_a_run_spoils_no_attempt(self, tmp_path: Path) -> None:
+        repo = make_repo(tmp_path)
+        linked = tmp_path / "linked"
+        git(repo, "worktree", "add", "-q", str(linked))
+
+        def remove(event: ev.Event, _: Run) -> None:
+            if isinstance(event, ev.AttemptProduced) and linked.exists():
+                git(repo, "worktree", "remove", str(linked))
+
+        run = run_plan(repo, writes("one"), writes("two") | {"depends_on": ["one"]}, observe=remove)
+        assert run.outcome is Outcome.LANDED
+
+    def test_a_home_that_is_a_link_works(
+        self, tmp_path: Path, hermetic: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "home").symlink_to(hermetic)
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home/.cache"))
+        (hermetic / "secret").touch()
+        repo = make_repo(tmp_path)
+        run = run_plan(repo, feature("mine", "ls -A ~ > mine.txt"))
+        assert run.outcome is Outcome.LANDED
+        assert "secret" not in content(repo, run, "mine.txt")
 
     def test_the_home_is_an_empty_one_that_can_be_written(self, tmp_path: Path, hermetic: Path) -> None:
         (hermetic / "secret").write_text("only copy")
