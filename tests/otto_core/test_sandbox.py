@@ -182,7 +182,8 @@ class TestNamespace:
         )
         attack = (
             f"cd /; for p in {covers}; do umount $p; mount -o remount,rw $p; done; echo x > {repo}/written;"
-            f" cat {hermetic}/secret > {tmp_path}/stolen; echo x > {hermetic}/secret; echo x > {hermetic}/new;"
+            f" cat {hermetic}/secret > {tmp_path}/stolen;"
+            f" for f in secret new; do echo x > {hermetic}/$f; done;"
             ' unshare -Urm true; cd "$OTTO_WORKTREE"; grep CapEff /proc/self/status > mine.txt'
         )
         run = run_plan(repo, feature("mine", attack))
