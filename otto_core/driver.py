@@ -258,12 +258,16 @@ class Driver:
 
 @contextmanager
 def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Have the interrupting signals call `interrupt` instead of killing the driver."""
+    """Have the interrupting signals call `interrupt` instead of killing the driver.
+
+    One that is ignored stays ignored: whoever started Otto meant it to go on, as nohup(1) does.
+    """
     loop = asyncio.get_running_loop()
-    for number in _INTERRUPTS:
+    heard = [number for number in _INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
+    for number in heard:
         loop.add_signal_handler(number, interrupt)
     try:
         yield
     finally:
-        for number in _INTERRUPTS:
+        for number in heard:
             loop.remove_signal_handler(number)
