@@ -116,7 +116,7 @@ def worktree_root(repository: GitRepository, configured: Path | None = None) -> 
     Either way it is a directory of Otto's own, named after the repository.
 
     Raises:
-        UsageError: the configured place is relative, or inside the repository.
+        UsageError: the place is relative, or inside the repository.
 
     """
     top = Path(platformdirs.user_cache_dir("otto")) / "worktrees" if configured is None else configured
@@ -124,8 +124,11 @@ def worktree_root(repository: GitRepository, configured: Path | None = None) -> 
         raise UsageError(f"`worktrees.root` is relative: {top}", hint="write an absolute path, or `null`")
     for inside in filter(None, (repository.workdir, repository.common_dir)):
         if top.resolve().is_relative_to(inside.resolve()):
+            outside = "write `worktrees.root: /absolute/path/outside`"
+            if configured is None:
+                raise UsageError(f"the cache directory lies inside the repository: {top}", hint=outside)
             raise UsageError(
-                f"`worktrees.root` lies inside the repository: {top}", hint="put it outside, or write `null`"
+                f"`worktrees.root` lies inside the repository: {top}", hint=f"{outside}, or `null`"
             )
     digest = sha256(os.fsencode(repository.common_dir)).hexdigest()[:10]
     return top.resolve() / f"{repository.name}-{digest}"
