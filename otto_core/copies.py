@@ -28,6 +28,8 @@ MAX_BYTES = 16_000_000
 _ASSIGNMENT = re.compile(
     r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.]*)[ \t]*=[ \t]*(.*?)[ \t\r]*$", re.MULTILINE
 )
+_QUOTED = re.compile(r"""(["'])(.*?)(?<!\\)\1""")
+_COMMENT = re.compile(r"[ \t]+#")
 _WILD = re.compile(r"[*?\[\\]")
 
 
@@ -116,10 +118,23 @@ def put_in(slot: Slot, copies: Copies) -> None:
 
 
 def secrets(copies: Copies) -> dict[str, str]:
-    """Give the `KEY=VALUE` lines of the files, without quotes: values that no log should show."""
+    """Name the values of the `KEY=VALUE` lines of the files: no log should show them.
+
+    Readers of such files differ in what they take for the value, so a line has several: all of it, without a
+    comment, without quotes. Lines of the same key, in one file or in several, all count.
+    """
     texts = (file.content.decode("utf-8", "surrogateescape") for file in copies.files)
     found = (match for text in texts for match in _ASSIGNMENT.finditer(text))
-    return {match[1]: match[2].strip("'\"") for match in found}
+    return {value: match[1] for match in found for value in _readings(match[2])}
+
+
+def _readings(raw: str) -> Iterator[str]:
+    """Give what may be meant by what stands behind a `=`."""
+    quoted = _QUOTED.match(raw)
+    comments = [found.start() for found in _COMMENT.finditer(raw)]
+    uncommented = [raw[:at] for at in (*comments[:1], *comments[-1:])]
+    for text in (raw, *uncommented, quoted[2] if quoted else ""):
+        yield from filter(None, (text, text.strip("'\"")))
 
 
 def _matching(checkout: Path, pattern: str) -> Iterator[Path]:

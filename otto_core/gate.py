@@ -65,7 +65,7 @@ class Place:
     """Where a step executes.
 
     The worktree, the environment, the log of its output, the marker of its processes; the command line of
-    the sandbox, and what must not reach the log.
+    the sandbox, and the names of the values that must not reach the log.
     """
 
     cwd: Path

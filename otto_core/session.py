@@ -92,8 +92,8 @@ class Session:
         return self.view.cage(work=slot.path, writable=(slot.io,), home=slot.home)
 
     def secrets(self) -> dict[str, str]:
-        """Name the values that must not reach a log: those of `env_pass` and of copied files."""
-        passed = {name: os.environ[name] for name in self.settings.env_pass if name in os.environ}
+        """Give the name of each value that must not reach a log: those of `env_pass` and of copied files."""
+        passed = {os.environ[name]: name for name in self.settings.env_pass if name in os.environ}
         return {**secrets_of(self.copies), **passed}
 
     def environment(self, **extra: str) -> dict[str, str]:

@@ -161,7 +161,49 @@ def test_the_values_of_a_copied_file_are_kept_out_of_logs(repo: Path) -> None:
     assert log == "KEY=[redacted KEY]\n"
 
 
+def secrets(*texts: str) -> dict[str, str]:
+    """Give the secrets of files with these contents."""
+    files = (Copy(b".env.%d" % number, 0o600, text.encode()) for number, text in enumerate(texts))
+    return copies.secrets(copies.Copies(tuple(files)))
+
+
 def test_secrets_are_the_values_of_the_lines_that_assign_one() -> None:
     text = "# no=secret here is fine\nA=plain\nexport B = 'quoted one'\r\nC=\n=x\nD=\"x=y\"\nno line\n"
-    found = copies.secrets(copies.Copies((Copy(b".env", 0o600, text.encode()),)))
-    assert found == {"A": "plain", "B": "quoted one", "C": "", "D": "x=y"}
+    assert secrets(text) == {
+        "plain": "A",
+        "quoted one": "B",
+        "'quoted one'": "B",
+        "x=y": "D",
+        '"x=y"': "D",
+    }
+
+
+@pytest.mark.parametrize(
+    ("line", "values"),
+    [
+        ("K=sk-1234567 # production", {"sk-1234567", "sk-1234567 # production"}),
+        ("K='sk-1234567'\t# production", {"sk-1234567", "'sk-1234567'"}),
+        ('K="a # in quotes" # behind', {"a # in quotes", '"a # in quotes"', '"a # in quotes" # behind'}),
+        ("K=no#comment", {"no#comment"}),
+        (r'K="with \" inside" # behind', {r"with \" inside"}),
+    ],
+)
+def test_a_comment_behind_a_value_hides_it_from_no_one(line: str, values: set[str]) -> None:
+    assert values <= secrets(line + "\n").keys()
+
+
+def test_a_key_that_two_files_define_keeps_both_values() -> None:
+    assert secrets("KEY=value-one\n", "KEY=value-two\n") == {"value-one": "KEY", "value-two": "KEY"}
+
+
+def test_a_copied_value_stays_secret_where_env_pass_names_the_same_key(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "otto.yaml").write_text("env_pass: [KEY]\nworktrees: {copy: ['.env', 'more.env']}\n")
+    git(repo, "commit", "-qam", "Pass a key")
+    (repo / "more.env").write_text("KEY=another-value # that of production\n")
+    monkeypatch.setenv("KEY", "passed-value")
+    prints = 'cat .env; echo "$KEY" another-value; echo x > mine.txt'
+    run = run_plan(repo, feature("mine", prints))
+    log = (repo / f".git/otto/logs/{run.id}/mine.1.log").read_text()
+    assert log == "KEY=[redacted KEY]\n[redacted KEY] [redacted KEY]\n"
