@@ -120,7 +120,7 @@ class ExecutionGate:
             yield contention
         finally:
             if contention is None:
-                await asyncio.to_thread(locks.release, name)
+                await asyncio.to_thread(partial(locks.release, name, given_up=self._stop.is_set))
 
     async def execute(self, step: Step, place: Place) -> Ending:
         """Execute a step to its end.

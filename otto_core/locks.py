@@ -20,7 +20,7 @@ from typing import Final
 
 from otto_core.errors import Locked, RepositoryUnusable
 from otto_core.kernel import Identity, boot_id, identity_of, is_alive
-from otto_core.lockfile import guarded, read, write
+from otto_core.lockfile import GivenUp, guarded, read, write
 from otto_core.runlock import probe
 from otto_core.writesets import NO_FILE, Contention, Holder, Who, WriteSet, in_the_way
 
@@ -113,8 +113,8 @@ class LockTable:
             self._mine.pop(task, None)  # what the table does not say is not held
             raise
 
-    def release(self, task: str) -> None:
-        """Give back the write set of a task.
+    def release(self, task: str, *, given_up: Callable[[], bool] = lambda: False) -> None:
+        """Give back the write set of a task; `given_up` is asked while the guard is held by others.
 
         Where the guard is not to be had, the entry leaves the table with this driver's next change, or end.
 
@@ -124,8 +124,8 @@ class LockTable:
         """
         self._mine.pop(task, None)
         try:
-            self._change(lambda _: None)
-        except Locked:
+            self._change(lambda _: None, given_up)
+        except (Locked, GivenUp):
             return
 
     def _change(

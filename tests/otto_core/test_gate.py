@@ -8,6 +8,7 @@ import pytest
 from msgspec import structs
 
 from otto_core.execution import Exited
+from otto_core.flock import take
 from otto_core.gate import AttemptStep, CheckStep, ExecutionGate, Place, Step, StepRefused
 from otto_core.locks import LockTable, holders
 from otto_core.runlock import hold
@@ -124,6 +125,35 @@ def test_r_g2_the_gate_holds_the_write_set_for_the_whole_window_however_it_ends(
                 asyncio.run(window())
         else:
             asyncio.run(window())
+        assert holders(tmp_path) == ()
+
+
+def test_after_a_stop_nobody_waits_for_the_guard_to_give_a_lock_back(tmp_path: Path) -> None:
+    tasks = ("a", "b", "c")
+    run = begin(a_plan(*map(a_task, tasks)), settings=structs.replace(SETTINGS, locks="held"))
+
+    async def window(name: str, gate: ExecutionGate, all_in: asyncio.Barrier) -> None:
+        async with gate.hold(name) as contention:
+            assert contention is None
+            await all_in.wait()
+
+    async def interrupted() -> None:
+        stop, all_in = asyncio.Event(), asyncio.Barrier(len(tasks) + 1)
+        gate = ExecutionGate(lambda: run, stop, LockTable(tmp_path, run.id, patience_s=600))
+        windows = [asyncio.create_task(window(name, gate, all_in)) for name in tasks]
+        while all_in.n_waiting < len(tasks):  # noqa: ASYNC110 -- a barrier tells nobody who is there
+            await asyncio.sleep(0)
+        with (tmp_path / "locks/guard").open("rb") as guard:
+            assert take(guard)
+            asyncio.get_running_loop().call_later(10, guard.close)  # whoever waits after all gets it then
+            stop.set()
+            await all_in.wait()
+            await asyncio.gather(*windows)
+
+    with hold(tmp_path, run.id):
+        asyncio.run(interrupted())
+        assert {holder.task for holder in holders(tmp_path)} == set(tasks), "left to heal"
+        LockTable(tmp_path, run.id).clear()
         assert holders(tmp_path) == ()
 
 
