@@ -13,6 +13,7 @@ from otto_core.compose import Composed, Locking, run_settings, slug_of
 from otto_core.copies import gather
 from otto_core.disk import format_bytes, room_for
 from otto_core.driver import Driver, create_run, new_run_id
+from otto_core.environment import home
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable, contentions
@@ -47,6 +48,7 @@ def build(
 
     """
     repository.require_writable()
+    home()  # whoever has none is told before anything is written
     if locking.held and locking.wait_s == 0:
         _require_free(repository, composed.plan)
     worktrees = worktree_root(repository, composed.settings.worktrees.root)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from merge.attributes import flatten
 from merge.objects import Oid
+from otto_core.environment import home
 from otto_core.git.repository import GitRepository
 
 _CONVERTING = re.compile(rb"\b(text|eol|crlf|ident|filter|working-tree-encoding)\b")
@@ -17,7 +18,7 @@ _CONVERTING = re.compile(rb"\b(text|eol|crlf|ident|filter|working-tree-encoding)
 def attributes_of(repository: GitRepository, tree: Oid) -> bytes:
     """Give the user's own attributes and then, as the stronger ones, those of a tree."""
     configured = repository.trusted_config("core.attributesfile")
-    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or home() / ".config")
     place = Path(configured).expanduser() if configured else config_home / "git/attributes"
     own = place.read_bytes() + b"\n" if place.is_file() else b""
     return own + flatten(repository.repo, tree)

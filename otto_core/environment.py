@@ -1,8 +1,16 @@
-"""The environment of everything that Otto executes: an allow-list, never the caller's whole environment."""
+"""The environment of everything that Otto executes: an allow-list, never the caller's whole environment.
+
+And what Otto itself takes from its environment: the user's directories.
+"""
 
 import os
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
+from pathlib import Path
+
+import platformdirs
+
+from otto_core.errors import RepositoryUnusable
 
 _PASSED = ("PATH", "HOME", "LANG", "TZ")
 
@@ -20,3 +28,36 @@ def digest(command: str, env: Mapping[str, str], timeout_s: float) -> str:
     """
     parts = [command, f"{timeout_s:g}", *(f"{name}={env[name]}" for name in sorted(env))]
     return sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def home() -> Path:
+    """Give the user's home directory.
+
+    Raises:
+        RepositoryUnusable: neither `HOME` nor the system names one.
+
+    """
+    try:
+        return Path.home()
+    except RuntimeError as error:
+        raise _homeless() from error
+
+
+def cache() -> Path:
+    """Give the directory in the user's cache that is Otto's.
+
+    Raises:
+        RepositoryUnusable: as `home`, where `XDG_CACHE_HOME` names none either.
+
+    """
+    try:
+        return Path(platformdirs.user_cache_dir("otto")).expanduser()
+    except RuntimeError as error:
+        raise _homeless() from error
+
+
+def _homeless() -> RepositoryUnusable:
+    return RepositoryUnusable(
+        f"user {os.getuid()} has no home directory",
+        hint="set HOME to an absolute path that you can write, as in `HOME=/path/to/home otto ...`",
+    )

@@ -11,9 +11,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
-import platformdirs
 import portalocker
 
+from otto_core.environment import cache
 from otto_core.errors import RepositoryUnusable
 
 FIRST: Final = 20_000
@@ -38,7 +38,7 @@ def reserve(size: int) -> Iterator[int | None]:
 
 
 def _lock_block(held: ExitStack, units: int) -> int:
-    place = Path(platformdirs.user_cache_dir("otto")) / "ports"
+    place = cache() / "ports"
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         for first in range(FIRST, LAST + 2 - units * UNIT, UNIT):

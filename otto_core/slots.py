@@ -12,11 +12,11 @@ from hashlib import sha256
 from itertools import count
 from pathlib import Path
 
-import platformdirs
 import portalocker
 
 from merge.objects import Oid
 from merge.trees import Entry
+from otto_core.environment import cache
 from otto_core.errors import RepositoryUnusable, UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.ports import reserve
@@ -117,9 +117,10 @@ def worktree_root(repository: GitRepository, configured: Path | None = None) -> 
 
     Raises:
         UsageError: the place is relative, or inside the repository.
+        RepositoryUnusable: none is configured, and the user has no home.
 
     """
-    top = Path(platformdirs.user_cache_dir("otto")) / "worktrees" if configured is None else configured
+    top = cache() / "worktrees" if configured is None else configured
     if not top.is_absolute():
         raise UsageError(f"`worktrees.root` is relative: {top}", hint="write an absolute path, or `null`")
     for inside in filter(None, (repository.workdir, repository.common_dir)):
