@@ -106,11 +106,10 @@ def _holder(row: Mapping[str, object]) -> Holder:
             "task": str(task),
             "since": str(since),
             "writes": {"owns": [*owns], "extends": [*extends]},
-            "who": {"pid": int(pid), "host": str(host), "boot": str(boot), "started": str(started)},
-            "lock_file": [int(device), int(inode)],
+            "who": {"pid": int(pid), "host": str(host)},
         }:
             writes = WriteSet(tuple(map(str, owns)), tuple(map(str, extends)))
-            return Holder(run, task, writes, Who(pid, host, boot, started), since, (device, inode))
+            return Holder(run, task, writes, Who(pid, host), since)
     raise ValueError("no entry of the lock table")
 
 

@@ -2,9 +2,8 @@
 
 One table in `otto/locks` lists the write sets of all tasks that execute. It is changed under an exclusive
 lock on its guard, which Otto never deletes; reading needs no lock (`otto_core.lockfile`). Whether an entry
-counts is decided by the kernel and never by a time: its holder lives while the exclusive lock of its run is
-held (`otto_core.runlock`). Where that lock's file was deleted or replaced by someone, the kernel's table of
-processes decides. What the table holds of a driver's own run is written anew from memory at each of its
+counts is decided by the kernel and never by a time: its holder lives while its run is driven
+(`otto_core.runlock`). What the table holds of a driver's own run is written anew from memory at each of its
 changes, so a table that was deleted or damaged heals.
 
 The locks are advisory: a task of another run that executes without them (`--no-locks`) is not seen.
@@ -19,10 +18,9 @@ from pathlib import Path
 from typing import Final
 
 from otto_core.errors import Locked, RepositoryUnusable
-from otto_core.kernel import Identity, boot_id, identity_of, is_alive
 from otto_core.lockfile import GivenUp, guarded, read, write
-from otto_core.runlock import probe
-from otto_core.writesets import NO_FILE, Contention, Holder, Who, WriteSet, in_the_way
+from otto_core.runlock import is_driven
+from otto_core.writesets import Contention, Holder, Who, WriteSet, in_the_way
 
 PATIENCE_S: Final = 10.0
 """How long others may hold the guard of the table, which takes milliseconds, until that is told."""
@@ -67,7 +65,7 @@ class LockTable:
         self._store = store
         self._run = run
         self._patience_s = patience_s
-        self._who = _this_process()
+        self._who = Who(os.getpid(), socket.gethostname())
         self._mine: dict[str, Holder] = {}
         self._turn = threading.Lock()
 
@@ -103,8 +101,7 @@ class LockTable:
             contention = in_the_way(others, task, writes)
             if contention is None:
                 since = datetime.now(UTC).isoformat(timespec="seconds")
-                lock_file = probe(self._store, self._run)[1] or NO_FILE
-                self._mine[task] = Holder(self._run, task, writes, self._who, since, lock_file)
+                self._mine[task] = Holder(self._run, task, writes, self._who, since)
             return contention
 
         try:
@@ -157,23 +154,8 @@ def _unusable(directory: Path, error: OSError) -> RepositoryUnusable:
     )
 
 
-# --- who lives
-
-
-def _this_process() -> Who:
-    identity = identity_of(os.getpid())
-    boot, started = (identity.boot, identity.started) if identity else (boot_id(), "")
-    return Who(os.getpid(), socket.gethostname(), boot, started)
-
-
 def _living(store: Path, entries: Iterable[Holder]) -> tuple[Holder, ...]:
     """Leave out the entries whose drivers are dead."""
-    states = {run: probe(store, run) for run in {entry.run for entry in entries}}
-
-    def lives(entry: Holder) -> bool:
-        state, file = states[entry.run]
-        if file == entry.lock_file:
-            return state == "held"
-        return is_alive(Identity(entry.who.boot, entry.who.pid, entry.who.started))
-
-    return tuple(filter(lives, entries))
+    entries = tuple(entries)
+    driven = {run for run in {entry.run for entry in entries} if is_driven(store, run)}
+    return tuple(entry for entry in entries if entry.run in driven)

@@ -1,17 +1,20 @@
 """At most one driver drives a run.
 
-Correctness depends on the kernel: an exclusive lock on the run's own file is held while the driver lives
-and is freed when it dies, however it dies. The file is never deleted (a second holder could lock its
-successor); its content only tells who holds it. Whoever asks takes a shared lock for an instant, so a driver
-that begins at that very instant tries again for a moment.
+Correctness depends on the kernel: exclusive locks on two files of the run's own are held while the driver
+lives and are freed when it dies, however it dies. Otto never deletes them (a second holder could lock their
+successors). They lie in two directories: where somebody else deletes or replaces one, the other still tells,
+and still keeps a second driver out. Their content only tells who holds them. Whoever asks takes a shared lock
+for an instant, so a driver that begins at that very instant tries again for a moment.
+
+Whether a run is driven is asked here and nowhere else: the lock table, `otto status` and `otto doctor` agree.
 """
 
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -44,7 +47,7 @@ def hold(store: Path, run: str) -> Iterator[None]:
 
     """
     hint = f"wait for it, or follow it with `otto log {run}`"
-    with _held(_place(store, run), f"{run} is driven by", hint):
+    with _held(_places(store, run), f"{run} is driven by", hint):
         yield
 
 
@@ -56,7 +59,8 @@ def hold_delivery(store: Path) -> Iterator[None]:
         Locked: another living process holds it.
 
     """
-    with _held(_place(store, _DELIVERY), "another result is being landed by", "wait for it, then land again"):
+    what, hint = "another result is being landed by", "wait for it, then land again"
+    with _held(_places(store, _DELIVERY), what, hint):
         yield
 
 
@@ -66,34 +70,36 @@ def is_delivering(store: Path) -> bool:
 
 
 @contextmanager
-def _held(place: Path, what: str, hint: str) -> Iterator[None]:
-    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+def _held(places: tuple[Path, ...], what: str, hint: str) -> Iterator[None]:
     deadline = time.monotonic() + _PATIENCE_S
-    with place.open("a+", encoding="utf-8") as file:
-        while not take(file):
-            if time.monotonic() >= deadline:
-                raise Locked(f"{what} {_holder(place)}", hint=hint)
-            time.sleep(_POLL_S)
-        file.truncate(0)
-        file.write(driver_name())
-        file.flush()
+    with ExitStack() as held:
+        files = []
+        for place in places:
+            place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            file = held.enter_context(place.open("a+", encoding="utf-8"))
+            while not take(file):
+                if time.monotonic() >= deadline:
+                    raise Locked(f"{what} {_holder(place)}", hint=hint)
+                time.sleep(_POLL_S)
+            files.append(file)
+        for file in files:
+            file.truncate(0)
+            file.write(driver_name())
+            file.flush()
         yield
 
 
 def is_driven(store: Path, run: str) -> bool:
-    """Tell whether a living process drives the run. Takes the lock for an instant if it is free."""
-    return probe(store, run)[0] == "held"
+    """Tell whether a living process drives the run. Takes what is free of its locks for an instant."""
+    return any(map(_is_taken, _places(store, run)))
 
 
-def probe(store: Path, run: str) -> tuple[Literal["held", "free", "gone"], tuple[int, int] | None]:
-    """Say how the lock of a run is, and of which file, by device and inode, that was said."""
+def _is_taken(place: Path) -> bool:
     try:
-        with _place(store, run).open("rb") as file:
-            status = os.fstat(file.fileno())
-            said: Literal["held", "free"] = "free" if take(file, shared=True) else "held"
-            return said, (status.st_dev, status.st_ino)
+        with place.open("rb") as file:
+            return not take(file, shared=True)
     except (FileNotFoundError, NotADirectoryError):
-        return "gone", None
+        return False
 
 
 def as_seen(store: Path, run: Run) -> Run:
@@ -103,8 +109,8 @@ def as_seen(store: Path, run: Run) -> Run:
     return replace(run, outcome=Outcome.INTERRUPTED, paused=f"its driver, {run.start.driver}, is gone")
 
 
-def _place(store: Path, run: str) -> Path:
-    return store / "runs" / f"{run}.lock"
+def _places(store: Path, run: str) -> tuple[Path, ...]:
+    return store / "runs" / f"{run}.lock", store / "locks" / f"{run}.driver"
 
 
 def _holder(place: Path) -> str:

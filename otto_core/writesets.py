@@ -4,17 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
-from typing import Final
 
 from merge.patterns import PathSet, PatternError
 from otto_core.errors import Locked
 from planner.model import Plan, Task
-
-FileId = tuple[int, int]
-"""Device and inode: the file itself, whatever its name."""
-
-NO_FILE: Final[FileId] = (0, 0)
-"""The identity that no file has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +20,10 @@ class WriteSet:
 
 @dataclass(frozen=True, slots=True)
 class Who:
-    """A process that no other one can be taken for; `started` is in the system's own unit."""
+    """A process, for people: whether it lives is asked of the lock of its run (`otto_core.runlock`)."""
 
     pid: int
     host: str
-    boot: str
-    started: str
 
     def __str__(self) -> str:
         return f"{self.pid}@{self.host}"
@@ -47,8 +38,6 @@ class Holder:
     writes: WriteSet
     who: Who
     since: str
-    lock_file: FileId
-    """The file of its run's lock when the set was taken."""
 
     def __str__(self) -> str:
         return f"{self.task!r} of {self.run} ({self.who})"

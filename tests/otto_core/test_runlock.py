@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from otto_core.errors import ExitCode, Locked
-from otto_core.runlock import driver_name, hold, is_driven
+from otto_core.model import Outcome
+from otto_core.runlock import as_seen, driver_name, hold, is_driven
+from tests.builders import RunBuilder, make_repo, task
 
 HOLD = """
 import sys, time
@@ -42,3 +44,27 @@ def test_the_kernel_frees_the_lock_of_a_killed_driver(tmp_path: Path) -> None:
     assert not is_driven(tmp_path, "r-1")
     with hold(tmp_path, "r-1"):
         pass
+
+
+@pytest.mark.parametrize("replaced", [False, True], ids=["deleted", "replaced"])
+@pytest.mark.parametrize("file", ["runs/r-1.lock", "locks/r-1.driver"])
+def test_i10_a_driver_whose_lock_file_was_deleted_still_drives_alone(
+    tmp_path: Path, file: str, *, replaced: bool
+) -> None:
+    with hold(tmp_path, "r-1"):
+        (tmp_path / file).unlink()
+        if replaced:
+            (tmp_path / file).write_text("")
+        assert is_driven(tmp_path, "r-1")
+        with pytest.raises(Locked) as refused, hold(tmp_path, "r-1"):
+            pass
+        assert driver_name() in refused.value.message
+    assert not is_driven(tmp_path, "r-1")
+
+
+def test_where_the_lock_file_was_deleted_a_run_is_seen_as_driven(tmp_path: Path) -> None:
+    built = RunBuilder(make_repo(tmp_path), task("a"))
+    with hold(built.store, built.run.id):
+        (built.store / f"runs/{built.run.id}.lock").unlink()
+        assert as_seen(built.store, built.run).outcome is Outcome.RUNNING
+    assert as_seen(built.store, built.run).outcome is Outcome.INTERRUPTED
