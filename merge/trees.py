@@ -20,6 +20,7 @@ from merge.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, Oid, Reposit
 
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 _SEPARATORS = 22  # bytes of an entry beside mode and name: the space, the NUL and the id
+_SMALL_BYTES = 1 << 12  # most directories of most repositories
 _CACHED_BYTES = 1 << 16  # larger directories are parsed each time, which bounds the cache's memory
 
 _Raw = tuple[int, bytes]  # mode and binary id: what a directory maps a name to
@@ -179,7 +180,9 @@ def _read(repo: Repository, raw: bytes) -> _Directory:
     kind, data = repo.odb.read(Oid(raw=raw))
     if kind != ObjectType.TREE:
         raise ValueError(f"{raw.hex()} is not a tree")
-    return _parse_cached(data) if len(data) <= _CACHED_BYTES else _parse(data)
+    if len(data) <= _SMALL_BYTES:
+        return _parse_small(data)
+    return _parse_large(data) if len(data) <= _CACHED_BYTES else _parse(data)
 
 
 def _parse(data: bytes) -> _Directory:
@@ -190,8 +193,10 @@ def _parse(data: bytes) -> _Directory:
 
 
 # Keyed by content, so no repository is kept alive and no id is answered for one that lacks it. One landing
-# reads the same few directories four times over: gate, merge, gate, audit.
-_parse_cached = lru_cache(maxsize=32)(_parse)
+# reads the same few directories four times over: gate, merge, gate, audit. A parsed directory takes about
+# seven times its bytes, so each of the two holds some 2 MB at most.
+_parse_small = lru_cache(maxsize=64)(_parse)
+_parse_large = lru_cache(maxsize=6)(_parse)
 
 
 @cache

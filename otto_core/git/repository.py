@@ -20,7 +20,9 @@ from merge.objects import Oid, Repository, Signature
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.view import STORE_NAME, common_dir
 
-pygit2.settings.cache_max_size(4 << 20)  # bytes in all; libgit2 would keep every object, up to 256 MB
+# libgit2 would keep what it reads, in the repository of each thread, and counts only the bytes of the object
+# against its limit, not what parsing made of it. What is read again soon, `merge.trees` keeps.
+pygit2.settings.enable_caching(False)
 
 _CONVERSION_KEYS = re.compile(
     r"^(filter\..+|core\.(autocrlf|eol|checkroundtripencoding|symlinks|filemode|ignorecase|precomposeunicode))$"

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+import pygit2
 import pytest
 
 from merge.objects import Oid
@@ -136,3 +137,11 @@ def test_the_environment_of_ottos_own_git_has_none_of_the_users_git_variables(
     monkeypatch.setenv("GIT_EXTERNAL_DIFF", "evil")
     assert not {"GIT_DIR", "GIT_EXTERNAL_DIFF"} & git_env().keys()
     assert git_env()["LC_ALL"] == "C"
+
+
+def test_what_was_read_of_a_repository_is_not_kept_in_memory(repo: Path) -> None:
+    repository, before = GitRepository.discover(repo), pygit2.settings.cached_memory[0]
+    head = repository.resolve("HEAD")
+    assert repository.tree_of(head) in repository.repo
+    assert repository.parents_of(head) == []
+    assert pygit2.settings.cached_memory[0] == before
