@@ -157,7 +157,7 @@ def _deliver(
     checks: tuple[Judged, ...] = ()
     if isinstance(proposal, MergeCommit):
         run, checks = _checked(repository, journal, run, commit, before, tell)
-        if bad := [judged.verdict for judged in checks if judged.counts]:
+        if bad := [judged for judged in checks if judged.counts]:
             return Withheld(str(before), _failed(run, bad[0], target), checks)
     started = ev.DeliveryStarted(
         target=target,
@@ -260,8 +260,9 @@ async def _judge(
     return tuple(found)
 
 
-def _failed(run: Run, verdict: Verdict, target: str) -> Reason:
-    name = target.removeprefix("refs/heads/")
+def _failed(run: Run, judged: Judged, target: str) -> Reason:
+    name, verdict = target.removeprefix("refs/heads/"), judged.verdict
+    apart = f", and not so on {name}" if judged.on_target else ""
     if verdict.result == "timeout":
         limit = format_duration(run.plan.verify.timeout_s)
         how, kind = f"did not end within `verify.timeout` of {limit}", ReasonKind.VERIFY_TIMEOUT
@@ -270,7 +271,7 @@ def _failed(run: Run, verdict: Verdict, target: str) -> Reason:
         how, kind = f"failed ({code})", ReasonKind.VERIFY_FAILED
     return Reason(
         kind=kind,
-        message=f"a check {how} on the result merged with {name}, and not so on {name}: {verdict.command}",
+        message=f"a check {how} on the result merged with {name}{apart}: {verdict.command}",
         hint=f"otto logs --check --run {run.id} prints it; then mend {name}, or build again on it",
         evidence=verdict.log,
     )

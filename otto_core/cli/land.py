@@ -189,10 +189,13 @@ def _merge_notes(delivery: Delivered) -> list[str]:
     return [*told, *(f"  both sides changed {path}" for path in both)]
 
 
+_ALIKE = "; it ended alike on the branch as it is, so it does not count"
+
+
 def _check_notes(checks: tuple[Judged, ...]) -> list[str]:
     return [
         f"  check {judged.verdict.result}: {judged.verdict.command}"
-        + ("" if judged.verdict.result == "passed" or judged.counts else ", as on the branch before")
+        + ("" if judged.verdict.result == "passed" or judged.counts else _ALIKE)
         for judged in checks
     ]
 
