@@ -41,8 +41,14 @@ from otto_core.usertree import (
 )
 
 
-class _NotUndone(RepositoryUnusable):
-    """A move failed half way, and so did taking it back: it has no end yet."""
+class _CutOff(RepositoryUnusable):
+    """A landing failed where it can be neither ended nor undone now: it has no end yet."""
+
+    def __init__(self, run: Run, what: str) -> None:
+        super().__init__(
+            f"the landing was cut off: {what}",
+            hint=f"mend that, then `otto land {run.id}` finishes it; until then `git status` may show it",
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +129,12 @@ def transfer(
             _swap(repository, run, started)
         else:
             _move(repository, run, started, checkout)
-    except _NotUndone:
+    except _CutOff:
         raise
     except BaseException as error:
-        _append(journal, run, ev.DeliveryUndone(target=started.target, why=str(error) or "interrupted"))
+        if _has_moved(repository, started):
+            raise _CutOff(run, f"the branch has moved, but not all that follows ({_words(error)})") from error
+        _append(journal, run, ev.DeliveryUndone(target=started.target, why=_words(error)))
         raise
     return _append(journal, run, ev.DeliveryApplied(target=started.target, commit=started.after))
 
@@ -154,23 +162,36 @@ def _move(repository: GitRepository, run: Run, started: ev.DeliveryStarted, chec
             write_files(checkout, move.old, move.new, copy)
             _swap(repository, run, started)
         except BaseException as error:
-            _take_back(repository, checkout, move, error)
+            if not _has_moved(repository, started):
+                _take_back(repository, run, checkout, move, error)
             raise
         install_index(checkout, copy)
     finally:
+        _release(run, checkout, place)
+
+
+def _release(run: Run, checkout: Checkout, place: Path) -> None:
+    try:
         release_index(checkout, place)
+    except OSError as error:
+        raise _CutOff(run, f"the index of {checkout.path} could not be unlocked ({error})") from error
 
 
-def _take_back(repository: GitRepository, checkout: Checkout, move: Move, failure: BaseException) -> None:
-    """Bring the files back to the old side; the index of the checkout has not changed yet."""
+def _take_back(
+    repository: GitRepository, run: Run, checkout: Checkout, move: Move, failure: BaseException
+) -> None:
+    """Bring the files back to the old side; the index of the checkout has not changed yet.
+
+    Raises:
+        _CutOff: whatever failed in this; the files may be on either side.
+
+    """
     try:
         copy = copy_index(checkout, _place(repository))
         _bring(repository, checkout, move, _certain(checkout, inspect(checkout, move, copy)), copy, "old")
-    except RepositoryUnusable as error:
-        raise _NotUndone(
-            f"the landing failed half way ({failure}), and could not be taken back ({error.message})",
-            hint="mend that, then `otto land` finishes it; until then `git status` shows some of its files",
-        ) from error
+    except BaseException as error:
+        what = f"it failed half way ({_words(failure)}), and could not be taken back ({_words(error)})"
+        raise _CutOff(run, what) from error
 
 
 def _swap(repository: GitRepository, run: Run, started: ev.DeliveryStarted) -> None:
@@ -309,6 +330,14 @@ def move_of(repository: GitRepository, before: str, after: str) -> Move:
 def path_text_of(path: Path) -> bytes:
     """Give a directory as the journal holds it."""
     return str(path).encode("utf-8", "surrogateescape")
+
+
+def _has_moved(repository: GitRepository, started: ev.DeliveryStarted) -> bool:
+    return repository.ref(started.target) == Oid(hex=started.after)
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__
 
 
 def _ids(started: ev.DeliveryStarted) -> tuple[Oid, Oid]:

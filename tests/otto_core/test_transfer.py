@@ -1,6 +1,7 @@
 """A landing on a branch that is checked out, killed at every step: what follows is as if nothing had been."""
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from merge.objects import Oid
+from merge.objects import GitError, Oid
 from otto_core import transfer
 from otto_core.cli.main import main
 from otto_core.delivery import Order, deliver
@@ -216,6 +217,45 @@ def test_i8_where_taking_back_fails_too_the_next_landing_finishes(filtered: Path
     assert otto(filtered, "land").exit_code == 0
     assert git(filtered, "status", "--porcelain") == ""
     assert (filtered / "a/m.big").read_text() == "large\n" * 9
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("fails", "error", "told"),
+    [
+        pytest.param(["swap", "apply"], FULL, "could not be taken back", id="taking back"),
+        pytest.param(
+            ["swap", "apply"], GitError("no room"), "could not be taken back", id="taking back: git"
+        ),
+        pytest.param(["install_index"], FULL, "the branch has moved, but", id="after the swap"),
+        pytest.param(["swap", "apply", "release_index"], FULL, "could not be unlocked", id="and unlocking"),
+    ],
+)
+def test_i8_a_landing_that_can_be_neither_ended_nor_undone_is_finished_by_the_next(
+    repo: Path,
+    undisturbed: Looks,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: list[str],
+    error: Exception,
+    told: str,
+) -> None:
+    def failing(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        for step in fails:
+            patch.setattr(transfer, step, failing)
+        done = otto(repo, "land")
+    assert done.exit_code == 4, done.stderr
+    assert told in done.stderr
+    assert f"`otto land {RUN}` finishes it" in done.stderr
+    assert "was left as it was" not in otto(repo, "log").stdout
+    assert "was cut off" in otto(repo, "status").stderr
+    done = otto(repo, "land")
+    assert done.exit_code == 0, done.stderr
+    assert looks(repo) == undisturbed
 
 
 def test_i8_a_file_of_which_only_the_beginning_was_written_is_written_anew(
