@@ -7,11 +7,12 @@ what an earlier one left half done is settled first.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
 
-from merge.objects import Oid
+from merge.objects import GitError, Oid
 from otto_core import events as ev
 from otto_core.checks import (
     Check,
@@ -119,7 +120,7 @@ def deliver(
         RepositoryUnusable: the checkout is not clean where files would change, or cannot be written.
 
     """
-    with hold_delivery(repository.store):
+    with _as_unusable(order.run), hold_delivery(repository.store):
         settled = settle_all(repository, journal)
         for one in settled:
             tell(_told(one))
@@ -173,6 +174,18 @@ def _deliver(
     merged = proposal if isinstance(proposal, MergeCommit) else None
     how: Literal["fast_forward", "merge"] = "merge" if merged else "fast_forward"
     return Delivered(str(before), str(commit), how, checkout, merged, checks)
+
+
+@contextmanager
+def _as_unusable(run: str) -> Iterator[None]:
+    """Translate what the disk refuses at any step; `transfer` has seen to what had moved by then."""
+    try:
+        yield
+    except (OSError, GitError) as error:
+        raise RepositoryUnusable(
+            f"the landing could not go on: {error}",
+            hint=f"check that the disk is not full and can be written; then otto land {run}",
+        ) from error
 
 
 def require_branch(repository: GitRepository, name: str) -> Oid:

@@ -134,9 +134,11 @@ def transfer(
     except BaseException as error:
         if _has_moved(repository, started):
             raise _CutOff(run, f"the branch has moved, but not all that follows ({_words(error)})") from error
-        _append(journal, run, ev.DeliveryUndone(target=started.target, why=_words(error)))
+        undone = ev.DeliveryUndone(target=started.target, why=_words(error))
+        _end(journal, run, undone, f"it failed ({_words(error)}) and was taken back")
         raise
-    return _append(journal, run, ev.DeliveryApplied(target=started.target, commit=started.after))
+    applied = ev.DeliveryApplied(target=started.target, commit=started.after)
+    return _end(journal, run, applied, "the branch has moved")
 
 
 def settle_all(repository: GitRepository, journal: Journal) -> list[Settled]:
@@ -257,9 +259,11 @@ def _settle(repository: GitRepository, journal: Journal, run: Run) -> Settled:
     at = repository.ref(started.target)
     after = Oid(hex=started.after)
     if at is not None and (at == after or repository.repo.descendant_of(at, after)):
-        _append(journal, run, ev.DeliveryApplied(target=started.target, commit=started.after))
+        applied = ev.DeliveryApplied(target=started.target, commit=started.after)
+        _end(journal, run, applied, "the branch has moved")
         return Settled(run.id, started.target, started.before, started.after)
-    _append(journal, run, ev.DeliveryUndone(target=started.target, why="it was interrupted"))
+    undone = ev.DeliveryUndone(target=started.target, why="it was interrupted")
+    _end(journal, run, undone, "it did not come to move the branch")
     return Settled(run.id, started.target, started.before, None)
 
 
@@ -346,6 +350,14 @@ def _ids(started: ev.DeliveryStarted) -> tuple[Oid, Oid]:
 
 def _place(repository: GitRepository) -> Path:
     return repository.store / "delivery"
+
+
+def _end(journal: Journal, run: Run, event: ev.DeliveryApplied | ev.DeliveryUndone, what: str) -> Run:
+    """Journal how a landing ended; `what` says so to the one who has to know that this did not work."""
+    try:
+        return _append(journal, run, event)
+    except RepositoryUnusable as error:
+        raise _CutOff(run, f"{what}, but that could not be journalled ({error.message})") from error
 
 
 def _append(journal: Journal, run: Run, event: ev.DeliveryEvent) -> Run:

@@ -5,6 +5,7 @@ import errno
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -219,6 +220,13 @@ def test_i8_where_taking_back_fails_too_the_next_landing_finishes(filtered: Path
     assert (filtered / "a/m.big").read_text() == "large\n" * 9
 
 
+def failing_with(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -241,18 +249,74 @@ def test_i8_a_landing_that_can_be_neither_ended_nor_undone_is_finished_by_the_ne
     error: Exception,
     told: str,
 ) -> None:
-    def failing(*_: object, **__: object) -> None:
-        raise error
-
     with monkeypatch.context() as patch:
         for step in fails:
-            patch.setattr(transfer, step, failing)
+            patch.setattr(transfer, step, failing_with(error))
         done = otto(repo, "land")
     assert done.exit_code == 4, done.stderr
     assert told in done.stderr
     assert f"`otto land {RUN}` finishes it" in done.stderr
     assert "was left as it was" not in otto(repo, "log").stdout
     assert "was cut off" in otto(repo, "status").stderr
+    done = otto(repo, "land")
+    assert done.exit_code == 0, done.stderr
+    assert looks(repo) == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("step", "error"),
+    [
+        pytest.param("take_index", FULL, id="lock"),
+        pytest.param("copy_index", FULL, id="copy"),
+        pytest.param("swap", GitError("failed to write"), id="swap"),
+    ],
+)
+def test_i8_a_disk_that_refuses_a_step_is_told_and_changes_nothing(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, step: str, error: Exception
+) -> None:
+    before = looks(repo)
+    with monkeypatch.context() as patch:
+        patch.setattr(transfer, step, failing_with(error))
+        done = otto(repo, "land")
+    assert done.exit_code == 4, done.stderr
+    assert f"the landing could not go on: {error}" in done.stderr
+    assert looks(repo) == before
+    assert Journal.open(repo / ".git/otto/otto.db").undelivered() == []
+    assert otto(repo, "land").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("fails", "refused", "told"),
+    [
+        pytest.param("take_index", "delivery_undone", "was taken back, but that could not", id="undone"),
+        pytest.param(None, "delivery_applied", "the branch has moved, but that could not", id="applied"),
+    ],
+)
+def test_i8_an_end_that_cannot_be_journalled_is_told_as_cut_off(
+    repo: Path,
+    undisturbed: Looks,
+    monkeypatch: pytest.MonkeyPatch,
+    fails: str | None,
+    refused: str,
+    told: str,
+) -> None:
+    def trigger(statement: str) -> None:
+        with contextlib.closing(sqlite3.connect(repo / ".git/otto/otto.db")) as store:
+            store.execute(statement)
+
+    trigger(
+        f"CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.type = '{refused}'"
+        " BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    )
+    with monkeypatch.context() as patch:
+        if fails:
+            patch.setattr(transfer, fails, failing_with(FULL))
+        done = otto(repo, "land")
+    assert done.exit_code == 4, done.stderr
+    assert "the landing was cut off" in done.stderr
+    assert f"{told} be journalled (the store otto.db cannot be used: disk is full)" in done.stderr
+    assert f"`otto land {RUN}` finishes it" in done.stderr
+    trigger("DROP TRIGGER full")
     done = otto(repo, "land")
     assert done.exit_code == 0, done.stderr
     assert looks(repo) == undisturbed
