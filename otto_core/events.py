@@ -302,6 +302,12 @@ class DeliveryStarted(_Event, frozen=True, kw_only=True, tag="delivery_started")
     both_changed: tuple[BothChanged, ...] = ()
 
 
+class DeliveryWriting(_Event, frozen=True, kw_only=True, tag="delivery_writing"):
+    """Files of the checkout are about to be written. What was missing or cut short before is not Otto's."""
+
+    target: str
+
+
 class DeliveryApplied(_Event, frozen=True, kw_only=True, tag="delivery_applied"):
     """The branch moved, and with it index and files where it is checked out."""
 
@@ -316,7 +322,7 @@ class DeliveryUndone(_Event, frozen=True, kw_only=True, tag="delivery_undone"):
     why: str
 
 
-DeliveryEvent = DeliveryStarted | DeliveryApplied | DeliveryUndone
+DeliveryEvent = DeliveryStarted | DeliveryWriting | DeliveryApplied | DeliveryUndone
 AttemptEnd = AttemptProduced | AttemptUnchanged | AttemptFailed | AttemptInterrupted
 LandingEvent = LandingStarted | LandingApplied | LandingLost | LandingRejected
 TaskEvent = AttemptStarted | AttemptEnd | LandingEvent | TaskFailed

@@ -145,7 +145,8 @@ class Journal:
         """Name the runs that did not come to their end, oldest first."""
         rows = self._db.execute(
             "SELECT run_id FROM (SELECT run_id, type, MAX(seq) AS seq FROM events WHERE type NOT IN"
-            " ('shown', 'checked', 'delivery_started', 'delivery_applied', 'delivery_undone')"
+            " ('shown', 'checked', 'delivery_started', 'delivery_writing', 'delivery_applied',"
+            " 'delivery_undone')"
             " GROUP BY run_id) WHERE type != 'run_finished' ORDER BY seq"
         )
         return [row[0] for row in rows]

@@ -112,6 +112,8 @@ class Run(Struct, frozen=True):
     contended: Mapping[str, ev.LockContended] = {}
     delivery: ev.DeliveryStarted | None = None
     """A landing on a person's branch that was started and has no end yet."""
+    delivery_writes: bool = False
+    """Whether that landing may have written files."""
     delivered: ev.DeliveryStarted | None = None
     """The last one that came to its end well."""
     outcome: Outcome = Outcome.RUNNING
@@ -189,7 +191,7 @@ def _apply_to_run(run: Run, event: ev.RunEvent) -> Run:
             return replace(run, outcome=event.outcome, paused="")
         case ev.Shown():
             return replace(run, shown=event)
-        case ev.DeliveryStarted() | ev.DeliveryApplied() | ev.DeliveryUndone():
+        case ev.DeliveryStarted() | ev.DeliveryWriting() | ev.DeliveryApplied() | ev.DeliveryUndone():
             return _record_delivery(run, event)
 
 
@@ -199,8 +201,11 @@ def _record_delivery(run: Run, event: ev.DeliveryEvent) -> Run:
         return replace(run, delivery=event)
     target = run.delivery.target if run.delivery else None
     _require(target == event.target, run, event, f"the delivery started is to {target}")
+    if isinstance(event, ev.DeliveryWriting):
+        return replace(run, delivery_writes=True)
     applied = isinstance(event, ev.DeliveryApplied)
-    return replace(run, delivery=None, delivered=run.delivery if applied else run.delivered)
+    delivered = run.delivery if applied else run.delivered
+    return replace(run, delivery=None, delivery_writes=False, delivered=delivered)
 
 
 def _store_plan(run: Run, event: ev.PlanStored) -> Run:

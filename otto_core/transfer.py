@@ -2,8 +2,9 @@
 
 The order is the promise. The intention is journalled; the index is locked; the files are written; the ref is
 swapped, which is the commit point; the index follows in one step; the end is journalled. What a crash cut off
-is finished or undone from what Git, index and files say: as every touched path was clean before, it holds the
-old content, the new one, nothing or the beginning of the new one. Anything else is a person's, and is left.
+is finished or undone from what Git, index and files say. That files are about to be written is journalled:
+before it, all that differs is a person's. After it, as every touched path was clean, each holds the old content,
+the new one, nothing or the beginning of the new one; anything else is a person's, and is left.
 """
 
 from collections.abc import Iterable, Mapping
@@ -128,7 +129,7 @@ def transfer(
         if checkout is None:
             _swap(repository, run, started)
         else:
-            _move(repository, run, started, checkout)
+            _move(repository, journal, run, started, checkout)
     except _CutOff:
         raise
     except BaseException as error:
@@ -154,14 +155,17 @@ def settle_all(repository: GitRepository, journal: Journal) -> list[Settled]:
 # --- moving
 
 
-def _move(repository: GitRepository, run: Run, started: ev.DeliveryStarted, checkout: Checkout) -> None:
+def _move(
+    repository: GitRepository, journal: Journal, run: Run, started: ev.DeliveryStarted, checkout: Checkout
+) -> None:
     place, move = _place(repository), move_of(repository, started.before, started.after)
     take_index(checkout, place)
     try:
         copy = copy_index(checkout, place)
         _require_untouched(checkout, inspect(checkout, move, copy))
         try:
-            write_files(checkout, move.old, move.new, copy)
+            begins = ev.DeliveryWriting(target=started.target)
+            write_files(checkout, move.old, move.new, copy, begin=lambda: _append(journal, run, begins))
             _swap(repository, run, started)
         except BaseException as error:
             if not _has_moved(repository, started):
@@ -252,7 +256,7 @@ def _settle(repository: GitRepository, journal: Journal, run: Run) -> Settled:
     if started is None:
         raise ValueError(f"{run.id} has no delivery without an end")
     home = next((c for c in repository.user_checkouts() if path_text_of(c.path) == started.checkout), None)
-    if started.checkout and home and home.branch == started.target and home.path.is_dir():
+    if run.delivery_writes and home and home.branch == started.target and home.path.is_dir():
         _settle_checkout(repository, run, started, home)
     elif home:
         release_index(home, _place(repository))

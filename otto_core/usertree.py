@@ -10,7 +10,7 @@ user's filters and runs no hook. The copy then replaces the index in one rename.
 import os
 import shutil
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -349,16 +349,19 @@ def remove_file(checkout: Checkout, path: bytes) -> None:
     places.remove(Path(os.fsdecode(_place(checkout, path))))
 
 
-def write_files(checkout: Checkout, old: Oid, new: Oid, copy: Path) -> None:
+def write_files(
+    checkout: Checkout, old: Oid, new: Oid, copy: Path, *, begin: Callable[[], object] = lambda: None
+) -> None:
     """Bring files, and the copied index, from one tree (or commit's) to another where the two differ.
 
-    Git verifies everything before it writes anything.
+    Git verifies everything before it writes anything; `begin` is called before git is.
 
     Raises:
         RepositoryUnusable: git refused, or was cut off; the message carries what it said.
 
     """
     _refresh(checkout, copy)  # entries that were set know nothing of their files yet
+    begin()
     done = _git(checkout, copy, "read-tree", "-m", "-u", "--no-recurse-submodules", str(old), str(new))
     if done.code != 0:
         said = " ".join(done.err.decode("utf-8", "replace").split())

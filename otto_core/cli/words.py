@@ -140,7 +140,7 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
                 f"{event.target.removeprefix('refs/heads/') or 'no branch'} at {_short(event.target_commit)}"
             )
             return f"shown: {target}, result at {_short(event.commit)}"
-        case ev.DeliveryStarted() | ev.DeliveryApplied() | ev.DeliveryUndone():
+        case ev.DeliveryStarted() | ev.DeliveryWriting() | ev.DeliveryApplied() | ev.DeliveryUndone():
             return _of_delivery(event)
 
 
@@ -159,6 +159,8 @@ def _of_delivery(event: ev.DeliveryEvent) -> str:
             how = f" by strategy {event.strategy}" if event.strategy else ""
             place = f", with the files in {path_text(event.checkout)}" if event.checkout else ""
             return f"{name} is to move from {event.before[:SHORT]} to {event.after[:SHORT]}{how}{place}"
+        case ev.DeliveryWriting():
+            return f"the files of {name} are being written"
         case ev.DeliveryApplied():
             return f"{name} is at {event.commit[:SHORT]}"
         case ev.DeliveryUndone():

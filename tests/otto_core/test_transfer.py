@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -56,11 +56,13 @@ STEPS = [
     ("copy_index", 2, "before"),
     ("inspect", 2, "before"),
     ("write_files", 1, "before"),
+    ("_append", 2, "before"),
+    ("_append", 2, "after"),
     ("swap", 1, "before"),
     ("install_index", 1, "before"),
     ("release_index", 1, "before"),
-    ("_append", 2, "before"),
-    ("_append", 2, "after"),
+    ("_append", 3, "before"),
+    ("_append", 3, "after"),
 ]
 """What a landing does, in order (looking comes twice: before any work, and under the index's lock)."""
 
@@ -155,7 +157,7 @@ def test_i8_a_landing_killed_at_any_step_ends_as_an_undisturbed_one(
     repo: Path, undisturbed: Looks, step: str, number: int, when: str
 ) -> None:
     kill(repo, step, number, when)
-    cut_off = (step, number, when) not in {("_append", 1, "before"), ("_append", 2, "after")}
+    cut_off = (step, number, when) not in {("_append", 1, "before"), ("_append", 3, "after")}
     assert ("was cut off; `otto land" in otto(repo, "status").stderr) is cut_off
     done = otto(repo, "land")
     assert done.exit_code == 0, done.stderr
@@ -348,13 +350,36 @@ def test_i8_what_a_person_wrote_into_a_cut_off_landing_is_named_and_kept(
     assert looks(repo) == undisturbed
 
 
-def test_i8_a_landing_cut_off_before_it_wrote_anything_leaves_a_later_edit_alone(repo: Path) -> None:
-    kill(repo, "write_files", 1, "before")
-    (repo / "a/changed.txt").write_text("mine\n")
+def create_empty(repo: Path) -> None:
+    (repo / "a/added").mkdir()
+    (repo / "a/added/deep.txt").touch()
+
+
+@pytest.mark.parametrize(("step", "number"), [("take_index", 1), ("write_files", 1), ("_append", 2)])
+@pytest.mark.parametrize(
+    ("edit", "named"),
+    [
+        pytest.param(lambda at: (at / "a/changed.txt").write_text("mine\n"), "a/changed.txt", id="edited"),
+        pytest.param(lambda at: (at / "a/changed.txt").write_text(""), "a/changed.txt", id="emptied"),
+        pytest.param(
+            lambda at: (at / "a/changed.txt").write_text("new\n"), "a/changed.txt", id="a beginning"
+        ),
+        pytest.param(lambda at: (at / "a/changed.txt").unlink(), "a/changed.txt", id="deleted"),
+        pytest.param(create_empty, "a/added/deep.txt", id="an empty new file"),
+    ],
+)
+def test_i8_a_landing_cut_off_before_it_wrote_anything_leaves_a_later_edit_alone(
+    repo: Path, step: str, number: int, edit: Callable[[Path], object], named: str
+) -> None:
+    kill(repo, step, number, "before")
+    edit(repo)
+    mine = looks(repo)
     done = otto(repo, "land")
-    assert done.exit_code == 4
+    assert done.exit_code == 4, done.stdout
     assert "would overwrite" in done.stderr
-    assert (repo / "a/changed.txt").read_text() == "mine\n"
+    assert named in done.stderr
+    assert replace(looks(repo), leftovers=mine.leftovers) == mine
+    assert not (repo / ".git/index.lock").exists()
     assert Journal.open(repo / ".git/otto/otto.db").undelivered() == []
 
 
@@ -388,8 +413,8 @@ def test_i8_a_branch_that_moves_while_files_are_written_undoes_the_landing(
     before = looks(repo)
     elsewhere = git(repo, "commit-tree", "-m", "other", "-p", "main", "main^{tree}")
 
-    def meanwhile(checkout: Checkout, old: Oid, new: Oid, copy: Path) -> None:
-        write_files(checkout, old, new, copy)
+    def meanwhile(checkout: Checkout, old: Oid, new: Oid, copy: Path, **kwargs: Callable[[], object]) -> None:
+        write_files(checkout, old, new, copy, **kwargs)
         if git(repo, "rev-parse", "main") != elsewhere:
             git(repo, "update-ref", "refs/heads/main", elsewhere)
 
