@@ -28,7 +28,7 @@ class Filling:
     """What a worktree held when Otto had filled it with a tree.
 
     `stamps` prove a file untouched by themselves. Those in `recent` were too young for that: the content has
-    to agree as well. `directories` gives mode bits.
+    to agree as well. `directories` gives mode bits, `conversion` names how blobs became files.
     """
 
     tree: Oid
@@ -36,6 +36,7 @@ class Filling:
     stamps: Mapping[bytes, Stamp]
     recent: Mapping[bytes, Stamp]
     directories: Mapping[bytes, int]
+    conversion: str
 
 
 @dataclass(slots=True)
@@ -77,6 +78,11 @@ class Slot:
     def git_dir(self) -> Path:
         """The git directory that reset and snapshot use."""
         return self.own / "git"
+
+    @property
+    def conversion(self) -> Path:
+        """Where the conversion of the files that the index there describes is noted."""
+        return self.git_dir / "conversion"
 
     @property
     def made(self) -> Path:

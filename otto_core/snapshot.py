@@ -28,8 +28,6 @@ from otto_core.scan import Scan, Stamp, scan, stamp
 from otto_core.slots import Slot
 from otto_core.worktrees import proven_index, renew, require_intact
 
-_NEUTRAL = b"* !text !eol !crlf !ident !filter !working-tree-encoding\n"
-
 
 @dataclass(frozen=True, slots=True)
 class Oddity:
@@ -184,13 +182,8 @@ def _readable(slot: Slot, path: bytes) -> bytes:
 def _write_converted(
     slot: Slot, repository: GitRepository, paths: list[bytes], attributes: bytes
 ) -> dict[bytes, Oid]:
-    """Let git convert and write, over a copy of Otto's own index.
-
-    `info/attributes` goes before any `.gitattributes` in the worktree (gitattributes(5)); its first line
-    makes every conversion unspecified, so that what follows it is all that applies.
-    """
-    renew(slot, repository)
-    (slot.git_dir / "info/attributes").write_bytes(_NEUTRAL + attributes)
+    """Let git convert and write, over a copy of Otto's own index."""
+    renew(slot, repository, attributes)
     for path in paths:
         _readable(slot, path)
     index = slot.own / "capture.index"

@@ -11,6 +11,7 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from merge.objects import Oid
 from merge.trees import Entry, changes, walk
 from otto_core import places
 from otto_core.capture import Completed
-from otto_core.conversion import is_verbatim
+from otto_core.conversion import VERBATIM, alone, attributes_of, conversion_of
 from otto_core.errors import RepositoryUnusable
 from otto_core.execution import end_marked
 from otto_core.git.private import prepare_private
@@ -42,9 +43,10 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     vacate(slot)
     known, slot.filling = slot.filling, None
     entries = _entries_of(repository, tree, known)
-    filled = _refill(slot, repository, tree, entries, known) if known else None
+    target = Filling(tree, entries, {}, {}, {}, conversion_of(repository, tree))
+    filled = _refill(slot, repository, target, known) if known else None
     if filled is None:
-        filled = _fill(slot, repository, tree, entries, known)
+        filled = _fill(slot, repository, target, known)
     slot.filling = filled
     _build_git_dir(slot, repository, commit, filled)
     places.fresh_directory(slot.io)
@@ -55,10 +57,11 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
 def overlay(slot: Slot, repository: GitRepository, tree: Oid) -> bool:
     """Put the files of another tree over a slot that was just reset; the slot's base stays what it is.
 
+    Content is converted by the base's attributes, as it will be when it is captured.
     False where git will not write that tree; the slot is then to be reset again.
     """
     index = slot.own / "overlay.index"
-    renew(slot, repository)
+    renew(slot, repository, attributes_of(repository, slot.known.tree))
     places.write_new(index, proven_index(slot.known))
     try:
         return _read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)}).code == 0
@@ -86,16 +89,20 @@ def set_aside(slot: Slot, place: Path) -> Path | None:
     return free
 
 
-def renew(slot: Slot, repository: GitRepository) -> None:
-    """Clear Otto's places of a slot of all but its index, and write the rest anew."""
+def renew(slot: Slot, repository: GitRepository, attributes: bytes = b"") -> None:
+    """Clear Otto's places of a slot of all but its index and what is noted of it; write the rest anew.
+
+    Git converts by `attributes` alone, never by what lies in the worktree.
+    """
     for entry in slot.own.iterdir():
         if entry != slot.git_dir:
             _discard(entry)
     places.ensure_directory(slot.git_dir)
     for entry in slot.git_dir.iterdir():
-        if entry.name != "index" or not entry.is_file() or entry.is_symlink():
+        if entry.name not in ("index", slot.conversion.name) or not entry.is_file() or entry.is_symlink():
             places.remove(entry)
     prepare_private(slot.git_dir, repository)
+    places.create(slot.git_dir / "info/attributes", alone(attributes))
 
 
 def require_intact(slot: Slot) -> None:
@@ -179,49 +186,62 @@ def _entries_of(repository: GitRepository, tree: Oid, known: Filling | None) -> 
     return entries
 
 
-def _refill(
-    slot: Slot, repository: GitRepository, tree: Oid, entries: Mapping[bytes, Entry], known: Filling
-) -> Filling | None:
+def _refill(slot: Slot, repository: GitRepository, target: Filling, known: Filling) -> Filling | None:
     """Write what differs from the tree, in process; None where git has to do it."""
-    root = os.fsencode(slot.path)
+    root, entries = os.fsencode(slot.path), target.entries
+    if known.conversion != target.conversion:
+        return None
     try:
         found = scan(root)
         refill = plan(known, found, entries)
-        if refill is None or ((refill.write or refill.compare) and not is_verbatim(repository, tree)):
+        if refill is None or ((refill.write or refill.compare) and target.conversion != VERBATIM):
             return None
         written = carry_out(refill, root, entries, repository.blob, blob_id)
     except (OSError, RecursionError):
         return None
     files = {path: stamp for path, stamp in found.files.items() if path in entries} | written.files
-    return _noted(slot, tree, entries, files, found.directories | written.directories)
+    return _noted(slot, target, files, found.directories | written.directories)
 
 
-def _fill(
-    slot: Slot, repository: GitRepository, tree: Oid, entries: Mapping[bytes, Entry], known: Filling | None
-) -> Filling:
+def _fill(slot: Slot, repository: GitRepository, target: Filling, known: Filling | None) -> Filling:
     """Have git write the tree over what is there, or anew where something is in its way."""
-    renew(slot, repository)
-    if known is not None:
+    conversion = _noted_conversion(slot) if known is None else known.conversion
+    renew(slot, repository, attributes_of(repository, target.tree))
+    if conversion != target.conversion:  # git would leave what it finds unchanged as it is
+        places.remove(slot.git_dir / "index")
+    elif known is not None:
         places.write_new(slot.git_dir / "index", proven_index(known))
-    found = _check_out(slot, tree, entries)
+    places.remove(slot.conversion)
+    found = _check_out(slot, target)
     if found is None:
         set_aside(slot, slot.own / "unclean")
         places.ensure_directory(slot.path)
-        must(_read_tree(slot, tree), f"checking out {tree}")
+        must(_read_tree(slot, target.tree), f"checking out {target.tree}")
         found = scan(os.fsencode(slot.path))
         _discard(slot.own / "unclean")
-    files = {path: stamp for path, stamp in found.files.items() if path in entries}
-    return _noted(slot, tree, entries, files, found.directories)
+    places.create(slot.conversion, target.conversion.encode())
+    files = {path: stamp for path, stamp in found.files.items() if path in target.entries}
+    return _noted(slot, target, files, found.directories)
 
 
-def _check_out(slot: Slot, tree: Oid, entries: Mapping[bytes, Entry]) -> Scan | None:
+def _noted_conversion(slot: Slot) -> str | None:
+    """Say how the files that the index describes were converted; None where that is not known."""
+    note = slot.conversion
+    try:
+        return None if note.is_symlink() or not note.is_file() else note.read_text(errors="replace")
+    except OSError:
+        return None
+
+
+def _check_out(slot: Slot, target: Filling) -> Scan | None:
     """Write the tree over what is there; None where it is not what a checkout leaves."""
-    if _read_tree(slot, tree).code != 0:
+    if _read_tree(slot, target.tree).code != 0:
         return None
     root = os.fsencode(slot.path)
     try:
         found = scan(root)
-        surplus = plan(Filling(tree, entries, found.files, {}, found.directories), found, entries)
+        left = replace(target, stamps=found.files, directories=found.directories)
+        surplus = plan(left, found, target.entries)
         if surplus is None or surplus.write or not all(map(_is_usable, found.directories.values())):
             return None
         for path in surplus.remove:
@@ -240,11 +260,7 @@ def _is_usable(bits: int) -> bool:
 
 
 def _noted(
-    slot: Slot,
-    tree: Oid,
-    entries: Mapping[bytes, Entry],
-    files: Mapping[bytes, Stamp],
-    directories: Mapping[bytes, int],
+    slot: Slot, target: Filling, files: Mapping[bytes, Stamp], directories: Mapping[bytes, int]
 ) -> Filling:
     """Note what a clean slot looks like.
 
@@ -256,8 +272,8 @@ def _noted(
     tick = note.stat().st_ctime_ns
     stamps = {path: stamp for path, stamp in files.items() if stamp.ctime_ns < tick}
     recent = {path: stamp for path, stamp in files.items() if stamp.ctime_ns >= tick}
-    kept = directories_of(entries) & directories.keys()
-    return Filling(tree, entries, stamps, recent, {path: directories[path] for path in kept})
+    kept = {path: directories[path] for path in directories_of(target.entries) & directories.keys()}
+    return replace(target, stamps=stamps, recent=recent, directories=kept)
 
 
 def _build_git_dir(slot: Slot, repository: GitRepository, commit: Oid, filling: Filling) -> None:

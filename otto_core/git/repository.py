@@ -279,6 +279,10 @@ class GitRepository:
             config.add_file(str(path), level=ConfigLevel.LOCAL)
         return {e.name: e.value for e in config if e.value is not None and _CONVERSION_KEYS.match(e.name)}
 
+    def trusted_conversion_config(self) -> list[tuple[bytes, bytes | None]]:
+        """Give the same keys of the user's whole configuration, in its order: of several, the last counts."""
+        return [(e.raw_name, e.raw_value) for e in self.repo.config if _CONVERSION_KEYS.match(e.name)]
+
     @cached_property
     def private_config(self) -> bytes:
         """The configuration of a git directory of Otto's own for this repository, as a file."""

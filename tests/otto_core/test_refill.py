@@ -7,6 +7,7 @@ import pytest
 
 from merge.objects import FILE, SYMLINK, Oid
 from merge.trees import Entry
+from otto_core.conversion import VERBATIM
 from otto_core.git.repository import blob_id
 from otto_core.refill import MOST_FILES, Refill, Written, carry_out, plan
 from otto_core.scan import scan
@@ -29,7 +30,7 @@ def place(tmp_path: Path) -> Path:
 
 def filled(place: Path) -> Filling:
     found = scan(os.fsencode(place))
-    return Filling(TREE, ENTRIES, found.files, {}, found.directories)
+    return Filling(TREE, ENTRIES, found.files, {}, found.directories, VERBATIM)
 
 
 def look_and_plan(place: Path, before: Filling, entries: dict[bytes, Entry] = ENTRIES) -> Refill | None:
@@ -65,7 +66,7 @@ def test_only_what_differs_is_removed_or_written(place: Path) -> None:
 def test_a_file_too_young_to_be_proven_by_its_stamp_is_compared_by_content(place: Path) -> None:
     (place / "a").write_text("uno\n")  # as if within the tick of the note
     found = scan(os.fsencode(place))
-    before = Filling(TREE, ENTRIES, {}, found.files, found.directories)
+    before = Filling(TREE, ENTRIES, {}, found.files, found.directories, VERBATIM)
     refill = look_and_plan(place, before)
     assert refill is not None
     assert refill.write == ()

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from merge.patterns import PathSet
 from otto_core.git.repository import GitRepository
 from otto_core.process import MARKER
 from otto_core.slots import Slot, borrow
-from otto_core.worktrees import occupy, reset
+from otto_core.snapshot import capture
+from otto_core.worktrees import occupy, overlay, reset
 
 
 def git(place: Path, *args: str) -> str:
@@ -174,6 +176,93 @@ def test_reset_brings_any_slot_back_to_the_tree(
     assert (slot.path / "src/deep").stat().st_mode & 0o700 == 0o700
     assert git(slot.path, "status", "--porcelain", "--ignored") == ""
     assert git(slot.path, "fsck", "--strict") == ""
+
+
+CRLF = "*.txt text eol=crlf\n"
+TURNED = "*.txt filter=turn\n"
+CONVERTING = {
+    "the attributes go": (CRLF, None, b"one\ntwo\n"),
+    "the attributes come": (None, CRLF, b"one\r\ntwo\r\n"),
+    "the attributes change": (CRLF, "*.txt text eol=lf\n", b"one\ntwo\n"),
+    "a filter goes": (TURNED, "*.md text\n", b"one\ntwo\n"),
+    "a filter comes": (None, TURNED, b"bar\ngjb\n"),
+}
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "from another run"])
+@pytest.mark.parametrize("name", CONVERTING)
+def test_a_tree_that_converts_in_another_way_has_its_files_written_anew(
+    name: str, tmp_path: Path, user: Path, known: bool
+) -> None:
+    before, after, wanted = CONVERTING[name]
+    for side in ("clean", "smudge"):
+        git(user, "config", f"filter.turn.{side}", "tr a-z n-za-m")
+    commits = [commit_with(user, attributes) for attributes in (before, after)]
+    repository = GitRepository.discover(user)
+    slot = Slot.below(tmp_path / "pool", "slot-0")
+    reset(slot, repository, repository.resolve(commits[0]))
+    if not known:
+        slot = Slot.below(tmp_path / "pool", "slot-0")
+        repository = GitRepository.discover(user)
+    reset(slot, repository, repository.resolve(commits[1]))
+    assert (slot.path / "a.txt").read_bytes() == wanted
+    (slot.path / "a.txt").write_bytes(wanted + wanted[len(wanted) // 2 :])
+    [change] = capture(slot, repository, PathSet.parse(["**"]), 10**6).changes
+    assert change.new is not None
+    assert repository.blob(change.new.oid) == b"one\ntwo\ntwo\n"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known", "from another run"])
+def test_attributes_that_an_attempt_left_convert_nothing_at_the_next_reset(
+    tmp_path: Path, user: Path, known: bool
+) -> None:
+    first = commit_with(user, "*.md text\n")
+    slot, repository = Slot.below(tmp_path / "pool", "slot-0"), GitRepository.discover(user)
+    reset(slot, repository, repository.resolve(first))
+    (slot.path / "src/.gitattributes").write_text("* text eol=crlf\n")
+    (user / "src/deep/a.py").write_text("a = 2\n")
+    git(user, "commit", "-qam", "more")
+    if not known:
+        slot.filling = None
+    reset(slot, repository, repository.resolve("HEAD"))
+    assert listing(slot.path) == FILES | {"a.txt", ".gitattributes"}
+    assert (slot.path / "src/deep/a.py").read_bytes() == b"a = 2\n"
+
+
+def test_a_tree_laid_over_a_slot_is_converted_by_the_base(slot: Slot, user: Path) -> None:
+    over = commit_with(user, CRLF)
+    repository = GitRepository.discover(user)
+    assert overlay(slot, repository, repository.tree_of(repository.resolve(over)))
+    assert (slot.path / "a.txt").read_bytes() == b"one\ntwo\n"
+    changes = capture(slot, repository, PathSet.parse(["**"]), 10**6).changes
+    assert {change.path: repository.blob(change.new.oid) for change in changes if change.new} == {
+        b".gitattributes": CRLF.encode(),
+        b"a.txt": b"one\ntwo\n",
+    }
+
+
+def commit_with(user: Path, attributes: str | None) -> str:
+    """Commit a file as it is, whatever the attributes say that lie beside it."""
+    (user / "a.txt").write_bytes(b"one\ntwo\n")
+    blob = git(user, "hash-object", "-w", "--no-filters", "a.txt")
+    git(user, "update-index", "--add", "--cacheinfo", f"100644,{blob},a.txt")
+    git(user, "rm", "-q", "--cached", "--ignore-unmatch", ".gitattributes")
+    if attributes is not None:
+        (user / ".gitattributes").write_text(attributes)
+        git(user, "add", ".gitattributes")
+    git(user, "commit", "-qm", "Convert in this way")
+    return git(user, "rev-parse", "HEAD")
+
+
+def test_a_configuration_that_converts_in_another_way_has_its_files_written_anew(
+    slot: Slot, user: Path
+) -> None:
+    for value, wanted in (("true", b"a = 1\r\n"), ("false", b"a = 1\n")):
+        git(user, "config", "core.autocrlf", value)
+        repository = GitRepository.discover(user)
+        slot = Slot.below(slot.path.parent, "slot-0")
+        reset(slot, repository, repository.resolve("HEAD"))
+        assert (slot.path / "src/deep/a.py").read_bytes() == wanted
 
 
 def test_r_x5_config_hooks_stash_and_refs_made_in_a_slot_do_not_reach_the_user(
