@@ -24,12 +24,13 @@ from otto_core.git.program import git_version
 from otto_core.git.repository import GitRepository, libgit2_version
 from otto_core.journal import STORE, Journal
 from otto_core.kernel import environment_of
+from otto_core.linked import branch_of, entries
 from otto_core.locks import holders
 from otto_core.model import Outcome, TaskStatus
 from otto_core.presence import landed_in_git
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref
-from otto_core.runlock import is_driven
+from otto_core.runlock import is_delivering, is_driven
 from otto_core.sandbox import Unusable, Usable, probe
 from otto_core.slots import worktree_root
 from otto_core.state import Run
@@ -81,6 +82,7 @@ def examine(
         ("runs", lambda: _runs(place)),
         ("landings", lambda: _landings(place)),
         ("branches", lambda: _branches(place)),
+        ("linked", lambda: _linked_worktrees(place)),
         ("locks", lambda: _locks(repository)),
         ("ref locks", lambda: _ref_locks(repository)),
         ("processes", lambda: _processes(place)),
@@ -104,6 +106,7 @@ def _looked(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Findi
 
 _NOTHING_FOUND: Final = {
     "branches": "each is where its run published it",
+    "linked": "none left behind",
     "ref locks": "none left behind",
     "processes": "none left behind",
 }
@@ -216,14 +219,26 @@ def _runs(place: Place) -> Iterator[Finding]:
         yield Finding("ok", "runs", "every run is over")
 
 
-_UNFINISHED: Final = frozenset({Outcome.RUNNING, Outcome.BUDGET, Outcome.INTERRUPTED})
+_UNFINISHED: Final = frozenset({Outcome.RUNNING, Outcome.BUDGET, Outcome.WAITING, Outcome.INTERRUPTED})
 
 
 def _landings(place: Place) -> Iterator[Finding]:
     """Compare what the journal says has landed with what Git has; a driven run may be between both."""
     quiet = [run for run in place.runs if run.id not in place.driven]
     differing = [found for run in quiet if (found := _difference(place.repository, run))]
-    yield from differing or [Finding("ok", "landings", f"{_counted(len(quiet))} compared with Git")]
+    told = [*differing, *_cut_off(place)]
+    yield from told or [Finding("ok", "landings", f"{_counted(len(quiet))} compared with Git")]
+
+
+def _cut_off(place: Place) -> Iterator[Finding]:
+    """Find landings in a person's branch that began and have no end, while nobody is about one."""
+    if is_delivering(place.repository.store):
+        return
+    for run in place.runs:
+        if run.delivery is not None:
+            branch = run.delivery.target.removeprefix("refs/heads/")
+            words = f"{run.id}: its landing on {branch} was cut off"
+            yield Finding("bad", "landings", words, f"otto land {run.id}")
 
 
 def _difference(repository: GitRepository, run: Run) -> Finding | None:
@@ -263,6 +278,17 @@ def _branches(place: Place) -> Iterator[Finding]:
                 f"{run.branch} {where}; {run.id} published {run.published.commit[:12]}",
                 f"git branch NAME {run.published.commit[:12]}, if you miss it",
             )
+
+
+def _linked_worktrees(place: Place) -> Iterator[Finding]:
+    """Find what `isolation: linked` registered in the user's Git directory for attempts that are over."""
+    if any(run.id in place.driven and run.start.settings.isolation == "linked" for run in place.runs):
+        return
+    for entry in entries(place.repository):
+        words = f"{entry} was left by a driver that is gone"
+        if branch := branch_of(entry):
+            words = f"{words}; to Git, {branch} is still checked out there"
+        yield Finding("bad" if branch else "note", "linked", words, f"rm -r {entry}")
 
 
 def _locks(repository: GitRepository) -> Iterator[Finding]:

@@ -5,6 +5,7 @@ of gitrepository-layout(5)). So whoever works there shares config, hooks, stash,
 Otto's own Git directory of the slot stays what reset and snapshot use.
 """
 
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,11 +18,28 @@ from otto_core.git.repository import GitRepository
 from otto_core.places import fresh_directory, remove, write_new
 from otto_core.slots import Slot
 
+_NAME = re.compile(r"otto-[0-9a-f]{10}-")
+
 
 def entry_of(slot: Slot, repository: GitRepository) -> Path:
     """Give the place of a slot's entry: a name that no other worktree of the repository has."""
     digest = sha256(fsencode(slot.path)).hexdigest()[:10]
     return repository.common_dir / "worktrees" / f"otto-{digest}-{slot.own.name}"
+
+
+def entries(repository: GitRepository) -> tuple[Path, ...]:
+    """List the entries that slots have in a repository now, in use or left behind; no one else's."""
+    every = sorted((repository.common_dir / "worktrees").glob("otto-*"))
+    return tuple(entry for entry in every if _NAME.match(entry.name))
+
+
+def branch_of(entry: Path) -> str | None:
+    """Name the branch that Git takes to be checked out in an entry's worktree, if there is one."""
+    try:
+        head = (entry / "HEAD").read_text("utf-8", "surrogateescape").strip()
+    except OSError:  # torn, so Git does not count it
+        return None
+    return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
 
 
 def register(slot: Slot, repository: GitRepository, commit: Oid) -> None:

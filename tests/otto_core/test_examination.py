@@ -10,12 +10,16 @@ from pathlib import Path
 import pytest
 
 from otto_core import events as ev
+from otto_core.delivery import Order, deliver
 from otto_core.examination import Finding, examine, file_system_of, in_bytes
 from otto_core.git.repository import GitRepository
+from otto_core.journal import STORE, Journal
+from otto_core.linked import entry_of
 from otto_core.locks import LockTable
 from otto_core.model import Outcome
 from otto_core.refnames import run_ref
-from otto_core.runlock import hold
+from otto_core.runlock import hold, hold_delivery
+from otto_core.slots import borrow
 from otto_core.writesets import WriteSet
 from tests.builders import RunBuilder, git, make_repo, plan, shop_run, task
 from tests.otto_core.runs import fingerprint, run_plan, writes
@@ -295,3 +299,56 @@ def test_a_landing_that_was_cut_off_is_told_with_who_settles_it(repo: Path) -> N
     )
     built.append(started)
     assert the(repo, "landings") == ("note", "r-20261120-aaaa: the landing of a was cut off")
+
+
+def test_a_landing_in_a_persons_branch_that_was_cut_off_is_bad_and_otto_land_ends_it(repo: Path) -> None:
+    run = run_plan(repo, writes("one"))
+    target, store = "refs/heads/main", repo / ".git/otto"
+    started = ev.DeliveryStarted(target=target, before=run.start.base, after=run.tip, result=run.tip)
+    with Journal.open(store / STORE) as journal:
+        journal.append(run, [started])
+    with hold_delivery(store):
+        assert the(repo, "landings") == ("ok", "1 run compared with Git"), "it is under way"
+    [bad] = found(repo, "landings")
+    assert (bad.level, bad.message, bad.hint) == (
+        "bad",
+        f"{run.id}: its landing on main was cut off",
+        f"otto land {run.id}",
+    )
+    with Journal.open(store / STORE) as journal:
+        deliver(GitRepository.discover(repo), journal, Order(run.id, target))
+    assert the(repo, "landings")[0] == "ok"
+
+
+def test_a_run_that_waits_for_another_is_not_over(repo: Path) -> None:
+    built = RunBuilder(repo, task("a"))
+    built.append(ev.RunPaused(outcome=Outcome.WAITING, message="'slow' of r-20261120-bbbb is in the way"))
+    assert the(repo, "runs") == (
+        "note",
+        "r-20261120-aaaa is paused: 'slow' of r-20261120-bbbb is in the way",
+    )
+
+
+def test_a_linked_worktree_that_a_killed_driver_left_is_told_with_the_branch_that_counts_as_checked_out(
+    repo: Path, tmp_path: Path, hermetic: Path
+) -> None:
+    repository = GitRepository.discover(repo)
+    built = RunBuilder(repo, task("a"))
+    git(repo, "worktree", "add", "-q", str(tmp_path / "theirs"))
+    assert the(repo, "linked") == ("ok", "none left behind")
+    with borrow(hermetic / "slots", "slot") as slot:
+        entry = entry_of(slot, repository)
+    entry.mkdir(parents=True)
+    (entry / "HEAD").write_text(f"{built.base}\n")
+    [left] = found(repo, "linked")
+    assert (left.level, left.message, left.hint) == (
+        "note",
+        f"{entry} was left by a driver that is gone",
+        f"rm -r {entry}",
+    )
+    (entry / "HEAD").write_text("ref: refs/heads/mine\n")
+    [left] = found(repo, "linked")
+    assert (left.level, left.message) == (
+        "bad",
+        f"{entry} was left by a driver that is gone; to Git, mine is still checked out there",
+    )
