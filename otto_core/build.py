@@ -17,6 +17,7 @@ from otto_core.environment import home
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable, contentions
+from otto_core.mounts import require_local
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
 from otto_core.sandbox import choose
@@ -44,11 +45,13 @@ def build(
 
     Raises:
         Locked: another run is writing paths of the plan, and the run is not to wait; nothing was written.
-        RepositoryUnusable: the repository, its store or the worktrees cannot be used.
+        RepositoryUnusable: the repository, its store or the worktrees cannot be used, or it is on a network
+            file system; then nothing was written.
 
     """
     repository.require_writable()
     home()  # whoever has none is told before anything is written
+    require_local(repository.common_dir)
     if locking.held and locking.wait_s == 0:
         _require_free(repository, composed.plan)
     worktrees = worktree_root(repository, composed.settings.worktrees.root)

@@ -27,6 +27,7 @@ from otto_core.kernel import environment_of
 from otto_core.linked import branch_of, entries
 from otto_core.locks import holders
 from otto_core.model import Outcome, TaskStatus
+from otto_core.mounts import MOUNTS, require_local
 from otto_core.presence import landed_in_git
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref
@@ -40,9 +41,6 @@ LOW_BYTES: Final = 1_000_000_000
 
 _LOCK_AGE_S: Final = 60.0
 """A ref's lock file is held for milliseconds: an older one was left by something that died."""
-
-_MOUNTS: Final = Path("/proc/self/mountinfo")
-_NETWORK: Final = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "lustre", "davfs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,7 @@ class Place:
 
 
 def examine(
-    repository: GitRepository, *, mounts: Path = _MOUNTS, low_bytes: int = LOW_BYTES
+    repository: GitRepository, *, mounts: Path = MOUNTS, low_bytes: int = LOW_BYTES
 ) -> tuple[Finding, ...]:
     """Look at everything; in the order in which a person would mend it. Writes nothing."""
     settings, of_settings = _settings(repository)
@@ -131,31 +129,8 @@ def _python() -> Iterator[Finding]:
 def _repository(repository: GitRepository, mounts: Path) -> Iterator[Finding]:
     repository.resolve("HEAD")
     repository.require_writable()
-    kind = file_system_of(repository.common_dir, mounts)
-    if kind.startswith(_NETWORK):
-        yield Finding(
-            "bad",
-            "repository",
-            f"{repository.common_dir} is on a network file system ({kind}): its locks cannot be relied on",
-            "clone it to a local disk",
-        )
-    else:
-        yield Finding("ok", "repository", f"{repository.common_dir} ({kind or 'unknown file system'})")
-
-
-def file_system_of(place: Path, mounts: Path = _MOUNTS) -> str:
-    """Name the type of the file system that a place is on (proc(5), mountinfo); empty where nobody tells."""
-    try:
-        lines = mounts.read_text("utf-8", "surrogateescape").splitlines()
-    except OSError:
-        return ""
-    found, depth = "", -1
-    for line in lines:
-        before, _, after = line.partition(" - ")
-        point = Path(before.split(" ")[4].encode("latin-1", "replace").decode("unicode_escape"))
-        if place.is_relative_to(point) and len(point.parts) >= depth:  # a later mount hides an earlier one
-            found, depth = after.split(" ")[0], len(point.parts)
-    return found
+    kind = require_local(repository.common_dir, mounts)
+    yield Finding("ok", "repository", f"{repository.common_dir} ({kind or 'unknown file system'})")
 
 
 def _settings(repository: GitRepository) -> tuple[Settings | None, list[Finding]]:

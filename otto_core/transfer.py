@@ -3,8 +3,8 @@
 The order is the promise. The intention is journalled; the index is locked; the files are written; the ref is
 swapped, which is the commit point; the index follows in one step; the end is journalled. What a crash cut off
 is finished or undone from what Git, index and files say. That files are about to be written is journalled:
-before it, all that differs is a person's. After it, as every touched path was clean, each holds the old content,
-the new one, nothing or the beginning of the new one; anything else is a person's, and is left.
+before it, all that differs is a person's. After it, as every touched path was clean, each holds the old
+content, the new one, nothing or the beginning of the new one; anything else is a person's, and is left.
 """
 
 from collections.abc import Iterable, Mapping

@@ -11,7 +11,7 @@ import pytest
 
 from otto_core import events as ev
 from otto_core.delivery import Order, deliver
-from otto_core.examination import Finding, examine, file_system_of, in_bytes
+from otto_core.examination import Finding, examine, in_bytes
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.linked import entry_of
@@ -86,16 +86,6 @@ def test_a_network_file_system_is_bad(repo: Path, tmp_path: Path) -> None:
     level, words = the(repo, "repository", mounts=mounts)
     assert level == "bad"
     assert "on a network file system (nfs4)" in words
-
-
-def test_the_file_system_is_that_of_the_deepest_and_last_mount(tmp_path: Path) -> None:
-    mounts = tmp_path / "mountinfo"
-    lines = ["/ rw - ext4 a rw", "/a rw - xfs b rw", "/a rw - tmpfs c rw", r"/a\040b rw - btrfs d rw"]
-    mounts.write_text("".join(f"1 0 8:1 / {line}\n" for line in lines))
-    assert file_system_of(Path("/a/x"), mounts) == "tmpfs"
-    assert file_system_of(Path("/a b/x"), mounts) == "btrfs"
-    assert file_system_of(Path("/ab"), mounts) == "ext4"
-    assert file_system_of(Path("/"), tmp_path / "none") == ""
 
 
 def test_a_configuration_that_is_not_valid_is_bad(repo: Path) -> None:
