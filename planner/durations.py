@@ -24,6 +24,15 @@ def parse_duration(value: object) -> float:
     raise ValueError(f"{value!r} is not a duration; write 30s, 15m, 2h or 1h30m")
 
 
+def is_duration(text: str) -> bool:
+    """Tell whether a text reads as a duration."""
+    try:
+        parse_duration(text)
+    except ValueError:
+        return False
+    return True
+
+
 def _seconds(value: object) -> float | None:
     if isinstance(value, bool):
         return None

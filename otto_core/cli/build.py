@@ -9,7 +9,7 @@ import click
 from otto_core.build import build as run_to_the_end
 from otto_core.cli import live, output, select
 from otto_core.cli.land import Landing, land_built
-from otto_core.cli.plan import show_plan, tell_warnings
+from otto_core.cli.plan import require_plan, show_plan, tell_warnings
 from otto_core.compose import Composed, Locking, compose
 from otto_core.delivery import Order, require_branch
 from otto_core.errors import Interrupted, Locked, UsageError
@@ -79,13 +79,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     as_json: bool,
 ) -> None:
     """Run a plan: execute its tasks, check and land their results on a branch of their own."""
-    if plan_file is None:
-        raise UsageError(
-            "a plan file is needed"
-            if intent is None
-            else "planning from an intent is not part of this version",
-            hint="otto build --plan FILE",
-        )
+    given = require_plan("build", intent, plan_file)
     if no_locks and wait_s != 0:
         raise UsageError(
             "`--wait` waits for locks, and `--no-locks` takes none", hint="leave one of them out"
@@ -98,7 +92,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     repository = GitRepository.discover(Path.cwd())
     target = require_branch(repository, into) if into else None
     overrides = {} if concurrency is None else {"concurrency": concurrency}
-    composed = compose(repository, plan_file, base=base, overrides=overrides)
+    composed = compose(repository, given, base=base, overrides=overrides)
     tell_warnings(composed)
     if dry_run:
         show_plan(composed, as_json=as_json)

@@ -11,6 +11,7 @@ from otto_core.errors import UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.model import json_of
 from planner.canonical import plan_id
+from planner.durations import is_duration
 from planner.model import Task
 
 
@@ -30,18 +31,37 @@ def plan(
     *, intent: str | None, plan_file: Path | None, base: str | None, target: Path | None, as_json: bool
 ) -> None:
     """Check a plan; nothing is executed and the repository is left alone."""
+    given = require_plan("plan", intent, plan_file)
+    composed = compose(GitRepository.discover(Path.cwd()), given, base=base)
+    if target is not None:
+        _write(target, composed)
+    tell_warnings(composed)
+    show_plan(composed, as_json=as_json)
+
+
+def require_plan(verb: str, intent: str | None, plan_file: Path | None) -> Path:
+    """Give the plan file; an intent beside it would be ignored, so it is refused.
+
+    Raises:
+        UsageError: there is no plan file, or an intent beside it.
+
+    """
     if plan_file is None:
         raise UsageError(
             "a plan file is needed"
             if intent is None
             else "planning from an intent is not part of this version",
-            hint="otto plan --plan FILE",
+            hint=f"otto {verb} --plan FILE",
         )
-    composed = compose(GitRepository.discover(Path.cwd()), plan_file, base=base)
-    if target is not None:
-        _write(target, composed)
-    tell_warnings(composed)
-    show_plan(composed, as_json=as_json)
+    if intent is None:
+        return plan_file
+    waits = verb == "build" and is_duration(intent)
+    raise UsageError(
+        f"{intent!r} is an intent, and `--plan` names the plan already",
+        hint=f"otto build --wait={intent} --plan {plan_file}"
+        if waits
+        else "leave out the intent; the plan has its own",
+    )
 
 
 def _write(target: Path, composed: Composed) -> None:

@@ -149,6 +149,36 @@ def test_a_violation_names_file_and_line(repo: Path, otto: Otto) -> None:
     assert f"{plan}:5: unknown key 'rum'" in otto("plan", "--plan", str(plan), at=repo).stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (["build", "--wait", "--plan", "PLAN", "5s"], "otto build --wait=5s --plan PLAN"),
+        (["build", "--plan", "PLAN", "Add accounts"], "leave out the intent; the plan has its own"),
+        (["plan", "--plan", "PLAN", "Add accounts"], "leave out the intent; the plan has its own"),
+    ],
+    ids=["the duration of a wait", "an intent to build", "an intent to plan"],
+)
+def test_an_intent_beside_a_plan_is_a_usage_error(
+    repo: Path, otto: Otto, words: list[str], hint: str
+) -> None:
+    plan = write_plan(repo, writes("one"))
+    before = fingerprint(repo)
+    result = otto(*(word.replace("PLAN", str(plan)) for word in words), at=repo)
+    assert result.exit_code == USAGE
+    assert f"{words[-1]!r} is an intent, and `--plan` names the plan already" in result.stderr
+    assert f"hint: {hint.replace('PLAN', str(plan))}" in result.stderr
+    assert fingerprint(repo) == before
+
+
+@pytest.mark.parametrize("words", [["--wait", "5s"], ["--wait=5s"]], ids=["apart", "joined"])
+def test_the_duration_of_a_wait_may_stand_beside_it_or_behind_a_sign(
+    repo: Path, otto: Otto, words: list[str]
+) -> None:
+    assert otto("build", *words, "--plan", str(write_plan(repo, writes("one"))), at=repo).exit_code == 0
+    started = json.loads(otto("log", "--json", at=repo).stdout.splitlines()[0])
+    assert started["body"]["settings"]["lock_wait_s"] == 5
+
+
 def test_a_missing_plan_file_is_a_usage_error(repo: Path, otto: Otto) -> None:
     result = otto("build", "--plan", "none.yaml", at=repo)
     assert result.exit_code == USAGE
