@@ -41,9 +41,11 @@ class Builds:
         self.repo = repo
         self.store = repo / ".git/otto"
         self._running: list[subprocess.Popen[str]] = []
+        self._waiting: list[str] = []
 
     def waits(self, name: str, *owns: str, **more: object) -> dict[str, object]:
         """Describe a task that holds its locks until it is let go."""
+        self._waiting.append(name)
         target = f"{owns[0].removesuffix('/**')}/{name}"
         wait = f"for n in $(seq 3000); do test -e {self.repo.parent}/go-{name} && break; sleep 0.02; done"
         return feature(name, f"{wait}; mkdir -p $(dirname {target}); echo x > {target}", owns=owns, **more)
@@ -90,6 +92,8 @@ class Builds:
         return run is not None and bool(run.contended)
 
     def close(self) -> None:
+        for name in self._waiting:  # what a killed driver leaves behind would wait on for a minute
+            self.let_go(name)
         for process in self._running:
             if process.poll() is None:
                 process.kill()
