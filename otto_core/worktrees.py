@@ -72,7 +72,7 @@ def overlay(slot: Slot, repository: GitRepository, tree: Oid) -> bool:
 def set_aside(slot: Slot, place: Path) -> Path | None:
     """Move a slot's worktree, as it is, out of the pool; gives where it is now, None where it is gone.
 
-    The slot is filled anew when it is used next.
+    Only its directory's own mode becomes Otto's again. The slot is filled anew when it is used next.
     """
     slot.filling = None
     places.remove(slot.git_dir / "index")
@@ -83,6 +83,7 @@ def set_aside(slot: Slot, place: Path) -> Path | None:
     names = chain([place], (place.with_name(f"{place.name}-{n}") for n in count(2)))
     free = next(name for name in names if not os.path.lexists(name))
     try:
+        _open_up(slot)
         slot.path.rename(free)
     except FileNotFoundError:
         return None
@@ -125,11 +126,18 @@ def _claim(slot: Slot) -> None:
         )
     places.ensure_directory(slot.own)
     places.ensure_directory(slot.path)
+    _open_up(slot)
     try:
         places.remove(slot.path / ".git")
     except (OSError, RecursionError):
         set_aside(slot, slot.own / "unclean")
         places.ensure_directory(slot.path)
+
+
+def _open_up(slot: Slot) -> None:
+    """Give a slot's directory the mode that Otto made it with: without it, it cannot even be moved."""
+    if stat.S_ISDIR(slot.path.lstat().st_mode):
+        slot.path.chmod(stat.S_IRWXU)
 
 
 def _discard(place: Path) -> None:

@@ -2,8 +2,10 @@
 
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from shutil import which
 
 import pytest
 
@@ -263,6 +265,32 @@ def test_a_configuration_that_converts_in_another_way_has_its_files_written_anew
         slot = Slot.below(slot.path.parent, "slot-0")
         reset(slot, repository, repository.resolve("HEAD"))
         assert (slot.path / "src/deep/a.py").read_bytes() == wanted
+
+
+WITHOUT_OVERRIDE = "-dac_override,-dac_read_search"
+
+
+def as_a_plain_user(*args: str) -> None:
+    """Run a module of the tests under the file permissions that hold for everyone but root."""
+    command = [sys.executable, "-m", "tests.otto_core.shut_slot", *args]
+    if os.geteuid() == 0:
+        shed = ["setpriv", f"--bounding-set={WITHOUT_OVERRIDE}", f"--inh-caps={WITHOUT_OVERRIDE}"]
+        if which("setpriv") is None or subprocess.run([*shed, "true"], check=False).returncode != 0:
+            pytest.skip("root's override of permissions cannot be dropped here: setpriv does not work")
+        command = [*shed, *command]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("mode", ["555", "000", "600"])
+@pytest.mark.parametrize("way", ["reset", "reset from another run", "set aside"])
+def test_a_slot_whose_own_directory_an_attempt_shut_is_used_again(
+    way: str, mode: str, tmp_path: Path, user: Path
+) -> None:
+    as_a_plain_user(str(tmp_path / "pool"), str(user), mode, way)
+    slot = Slot.below(tmp_path / "pool", "slot-0")
+    assert listing(slot.path) == FILES
+    assert slot.path.stat().st_mode & 0o777 == 0o700
 
 
 def test_r_x5_config_hooks_stash_and_refs_made_in_a_slot_do_not_reach_the_user(
