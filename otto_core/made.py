@@ -2,14 +2,14 @@
 
 Only what the base ignores is kept, by its topmost paths (`node_modules`, `.venv`). While the worktree is
 reset these wait beside it, so a reset stays what it is: exactly the tree. Before they come back every file
-is compared with the note: what an attempt added is removed, and where it changed or removed anything,
-nothing is kept and setup runs again.
+and directory is compared with the note: what an attempt added is removed, and where it changed or removed
+anything, a mode too, nothing is kept and setup runs again.
 """
 
 import json
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from hashlib import file_digest
@@ -38,12 +38,12 @@ class _File:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """All that setup made under one key, by path from the worktree's root."""
+    """All that setup made under one key, by path from the worktree's root. `directories` gives mode bits."""
 
     key: str
     roots: tuple[bytes, ...]
     files: dict[bytes, _File]
-    directories: frozenset[bytes]
+    directories: dict[bytes, int]
 
 
 def note_down(slot: Slot, key: str, roots: Iterable[bytes]) -> None:
@@ -53,15 +53,15 @@ def note_down(slot: Slot, key: str, roots: Iterable[bytes]) -> None:
     write_new(slot.made / "tick", b"")
     tick = (slot.made / "tick").stat().st_ctime_ns
     files: dict[bytes, _File] = {}
-    directories: set[bytes] = set()
+    directories: dict[bytes, int] = {}
     for root in named:
         for path, place, status in _walk(root, _join(slot.path, root)):
             if stat.S_ISDIR(status.st_mode):
-                directories.add(path)
+                directories[path] = status.st_mode
             elif (kept := _file(status)) is not None:
                 doubtful = path == root or status.st_nlink > 1 or status.st_ctime_ns >= tick
                 files[path] = replace(kept, digest=_digest(place, status)) if doubtful else kept
-    _write(slot, Note(key, named, files, frozenset(directories)))
+    _write(slot, Note(key, named, files, directories))
 
 
 def set_apart(slot: Slot, key: str) -> Note | None:
@@ -114,13 +114,14 @@ def forget(slot: Slot) -> None:
 
 def _settle(parked: Path, note: Note) -> bool:
     """Compare what is set apart with the note, and remove what is not in it; False where it is not whole."""
-    files, directories = dict(note.files), set(note.directories)
+    files, directories = dict(note.files), dict(note.directories)
     for number, root in enumerate(note.roots):
         extra: list[bytes] = []
         try:
             for path, place, status in _walk(root, _join(parked, b"%d" % number), note.directories):
                 if stat.S_ISDIR(status.st_mode) and path in directories:
-                    directories.remove(path)
+                    if directories.pop(path) != status.st_mode:
+                        return False
                 elif path not in files:
                     extra.append(place)
                 elif not _is_same(files.pop(path), place, status):
@@ -133,7 +134,7 @@ def _settle(parked: Path, note: Note) -> bool:
 
 
 def _walk(
-    path: bytes, place: bytes, only: frozenset[bytes] | None = None
+    path: bytes, place: bytes, only: Collection[bytes] | None = None
 ) -> Iterator[tuple[bytes, bytes, os.stat_result]]:
     """Walk a file or directory, itself included; enter only the directories of `only` (default: all).
 
@@ -201,7 +202,7 @@ def _write(slot: Slot, note: Note) -> None:
             os.fsdecode(path): [f.mode, f.size, f.mtime_ns, f.ctime_ns, f.inode, f.digest]
             for path, f in note.files.items()
         },
-        "directories": [os.fsdecode(path) for path in sorted(note.directories)],
+        "directories": {os.fsdecode(path): mode for path, mode in note.directories.items()},
     }
     write_new(slot.made / "note.json", json.dumps(body).encode())
 
@@ -217,7 +218,7 @@ def _read(slot: Slot) -> Note | None:
             key=body["key"],
             roots=tuple(os.fsencode(root) for root in body["roots"]),
             files={os.fsencode(path): _File(*file) for path, file in body["files"].items()},
-            directories=frozenset(os.fsencode(path) for path in body["directories"]),
+            directories={os.fsencode(path): mode for path, mode in body["directories"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
