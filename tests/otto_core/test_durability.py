@@ -1,0 +1,95 @@
+"""What a power cut may not take: the order in which a build's objects, refs and journal reach the disk.
+
+Only the system calls tell; strace(1) records them.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from tests.builders import git, make_repo
+from tests.otto_core.runs import write_plan, writes
+
+_CALLS = "fsync,fdatasync,link,linkat,rename,renameat,renameat2"
+_STRACE = ("strace", "-f", "-y", "-s", "4096", "-e", f"trace={_CALLS}", "-e", "signal=none")
+
+
+def _why_not() -> str:
+    if which("strace") is None:
+        return "strace is not installed"
+    done = subprocess.run([*_STRACE, "-o", os.devnull, "true"], capture_output=True, text=True, check=False)
+    return f"strace cannot trace here: {done.stderr.strip()}" if done.returncode else ""
+
+
+_WHY_NOT = _why_not()
+
+
+class Trace:
+    """The calls that succeeded, in the order in which they ended, told by the paths they were about."""
+
+    def __init__(self, text: str) -> None:
+        self._calls: list[tuple[str, tuple[str, ...]]] = []
+        begun: dict[str, str] = {}
+        for line in text.splitlines():
+            thread, _, call = line.partition(" ")
+            call = call.strip()
+            if call.endswith("<unfinished ...>"):
+                begun[thread] = call.removesuffix("<unfinished ...>")
+                continue
+            if resumed := re.match(r"<\.\.\. \w+ resumed>", call):
+                call = begun.pop(thread) + call[resumed.end() :]
+            if re.search(r"\)\s+= 0$", call):
+                name, _, arguments = call.partition("(")
+                told = re.findall(r'^\d+<(/[^>]*)>|"([^"]*)"', arguments)
+                self._calls.append((name, tuple(opened or named for opened, named in told)))
+
+    def synced(self, path: Path) -> list[int]:
+        """Tell when a file or directory was synced."""
+        return [
+            at for at, (name, told) in enumerate(self._calls) if "sync" in name and told[0] == os.fspath(path)
+        ]
+
+    def named(self, below: Path) -> list[tuple[int, Path, Path]]:
+        """Tell when files got their names below a directory: the moment, the name before, the name."""
+        found = [(at, told) for at, (name, told) in enumerate(self._calls) if "sync" not in name]
+        moves = [(at, Path(told[-2]), Path(told[-1])) for at, told in found]
+        return [move for move in moves if move[2].is_relative_to(below)]
+
+
+def _within(moments: Sequence[int], after: int, before: int) -> bool:
+    return any(after < moment < before for moment in moments)
+
+
+@pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
+def test_a_landing_syncs_objects_before_the_ref_and_the_ref_before_the_journal(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path.resolve(), {"a.txt": "a\n", "otto.yaml": "sandbox: subreaper\n"})
+    plan = write_plan(repo, writes("one"))
+    record = tmp_path / "record"
+    otto = (sys.executable, "-m", "otto_core.cli.main", "build", "--plan", str(plan))
+    environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([*_STRACE, "-o", record, *otto], cwd=repo, env=environ, check=True, capture_output=True)
+    trace, git_dir = Trace(record.read_text()), repo / ".git"
+
+    objects, refs = trace.named(git_dir / "objects"), trace.named(git_dir / "refs")
+    assert {name.parent.name for _, _, name in refs} >= {"otto", "one"}
+    tip = git(repo, "for-each-ref", "--format=%(refname)", "refs/otto/runs/*/tip")
+    landed = git(repo, "rev-parse", tip)
+    candidate = git_dir / "objects" / landed[:2] / landed[2:]
+    assert candidate in {name for _, _, name in objects}
+
+    last: dict[Path, int] = {}
+    for at, before, name in (*objects, *refs):
+        content = trace.synced(before)
+        assert _within(content, last.get(name, -1), at), f"{name} had its name before its content was synced"
+        last[name] = at
+    swapped = max(at for at, _, name in refs if name == git_dir / tip)
+    for at, _, name in objects:
+        assert _within(trace.synced(name.parent), at, swapped), f"{name} may be lost though the tip is not"
+    kept = min(moment for moment in trace.synced((git_dir / tip).parent) if moment > swapped)
+    assert max(trace.synced(git_dir / "otto/otto.db-wal")) > kept
