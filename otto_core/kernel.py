@@ -79,11 +79,6 @@ def identity_of(pid: int) -> Identity | None:
     return None
 
 
-def is_alive(identity: Identity) -> bool:
-    """Tell whether that very process still lives."""
-    return identity_of(identity.pid) == identity
-
-
 def descendants(pid: int, *, beside: Collection[int] = ()) -> tuple[int, ...]:
     """List the living descendants of a process, less those in `beside` and all that descends from them.
 

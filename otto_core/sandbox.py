@@ -14,6 +14,7 @@ from shutil import which
 
 from otto_core.capture import capture
 from otto_core.config import Settings
+from otto_core.environment import home
 from otto_core.errors import UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.model import SandboxMode
@@ -122,7 +123,7 @@ def view_of(program: str, repository: GitRepository, settings: Settings, worktre
     """
     return compose_view(
         program,
-        home=Path.home(),
+        home=home(),
         repository=(repository.git_dir, repository.common_dir, *repository.checkouts()),
         objects=_with_borrowed(repository.objects_dir),
         hidden=(repository.store, worktrees),

@@ -18,7 +18,7 @@ from otto_core import events as ev
 from otto_core.config import Settings
 from otto_core.copies import Copies
 from otto_core.copies import secrets as secrets_of
-from otto_core.environment import allowed, home
+from otto_core.environment import allowed
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
 from otto_core.locks import LockTable
@@ -114,7 +114,6 @@ def open_session(
     worktrees = worktree_root(repository, settings.worktrees.root)
     session = Session(run, journal, repository, settings, worktrees, copies)
     if bwrap:
-        home()  # the view takes it for granted
         view = view_of(bwrap, repository, settings, worktrees)
         linked = settings.worktrees.isolation == "linked"
         session.view = with_repository(view, repository) if linked else view
