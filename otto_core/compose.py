@@ -126,6 +126,7 @@ def run_settings(
         keep_worktrees=keep_worktrees,
         isolation=settings.worktrees.isolation,
         worktrees=path_text(os.fsencode(worktrees)) if worktrees else "",
+        copied=settings.worktrees.copy,
     )
 
 

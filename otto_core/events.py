@@ -54,6 +54,8 @@ class RunSettings(Record, frozen=True, kw_only=True):
     isolation: Literal["private", "linked"] = "private"
     worktrees: str = ""
     """The directory of the run's worktrees."""
+    copied: tuple[str, ...] = ()
+    """Patterns of the untracked files that its worktrees get copies of."""
 
 
 class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):

@@ -93,12 +93,13 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     target = require_branch(repository, into) if into else None
     overrides = {} if concurrency is None else {"concurrency": concurrency}
     composed = compose(repository, given, base=base, overrides=overrides)
+    locking = Locking(held=not no_locks, wait_s=wait_s)
     tell_warnings(composed)
     if dry_run:
-        show_plan(composed, as_json=as_json)
+        show_plan(composed, locking, as_json=as_json)
         return
     if approve:
-        _ask(composed)
+        _ask(composed, locking)
     spare_memory()
     claim_orphans()
     with live.choose() as view:
@@ -106,7 +107,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
             repository,
             composed,
             keep_worktrees=keep_worktrees,
-            locking=Locking(held=not no_locks, wait_s=wait_s),
+            locking=locking,
             observe=view,
             warn=output.warn,
         )
@@ -133,13 +134,13 @@ def _tell(repository: GitRepository, run: Run, landing: Landing, into: str | Non
         landing.tell(into)
 
 
-def _ask(composed: Composed) -> None:
+def _ask(composed: Composed, locking: Locking) -> None:
     """Show the plan on standard error and ask. What is approved is what executes: nothing is read again.
 
     Raises:
         Interrupted: the answer was no; nothing was written.
 
     """
-    show_plan(composed, as_json=False, err=True)
+    show_plan(composed, locking, as_json=False, err=True)
     if not click.confirm("Run this plan?", err=True):
         raise Interrupted("not approved; nothing was written", hint="change the plan, then build again")

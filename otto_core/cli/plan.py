@@ -6,13 +6,13 @@ from pathlib import Path
 import click
 
 from otto_core.cli import output
-from otto_core.compose import Composed, compose
+from otto_core.cli.outline import outline
+from otto_core.compose import Composed, Locking, compose
 from otto_core.errors import UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.model import json_of
 from planner.canonical import plan_id
 from planner.durations import is_duration
-from planner.model import Task
 
 
 @click.command()
@@ -36,7 +36,7 @@ def plan(
     if target is not None:
         _write(target, composed)
     tell_warnings(composed)
-    show_plan(composed, as_json=as_json)
+    show_plan(composed, Locking(), as_json=as_json)
 
 
 def require_plan(verb: str, intent: str | None, plan_file: Path | None) -> Path:
@@ -77,13 +77,16 @@ def tell_warnings(composed: Composed) -> None:
         output.warn(f"{warning.file}:{warning.line}: {warning.message}; {warning.hint}")
 
 
-def show_plan(composed: Composed, *, as_json: bool, err: bool = False) -> None:
-    """Print a compiled plan: its tasks by generation, and what a run would do; to standard error if `err`."""
+def show_plan(composed: Composed, locking: Locking, *, as_json: bool, err: bool = False) -> None:
+    """Print a compiled plan and all that would execute; to standard error if `err`."""
     compiled = composed.plan
     if as_json:
         output.json_document(
             {
                 "plan": {"id": plan_id(compiled)} | json_of(compiled),
+                "copy": list(composed.settings.worktrees.copy),
+                "sandbox": composed.settings.sandbox,
+                "locks": "held" if locking.held else "unlocked",
                 "warnings": [
                     {"file": w.file, "line": w.line, "message": w.message} for w in composed.warnings
                 ],
@@ -93,24 +96,6 @@ def show_plan(composed: Composed, *, as_json: bool, err: bool = False) -> None:
     count = f"{len(compiled.tasks)} task{'s' if len(compiled.tasks) != 1 else ''}"
     title = compiled.intent or "Plan"
     output.line(f"{title}: {count} on {compiled.base[:12]}, {composed.settings.concurrency} at once", err=err)
-    for generation in sorted({task.generation for task in compiled.tasks}):
-        output.line(f"  generation {generation + 1}", err=err)
-        for task in compiled.tasks:
-            if task.generation == generation:
-                output.line(f"    {_described(task)}", err=err)
-    checks = [command.text for command in compiled.verify.each]
-    output.line(f"  before every landing: {'; '.join(checks) or 'no run-wide check'}", err=err)
+    for told in outline(composed, locking):
+        output.line(told, err=err)
     output.line(f"plan {plan_id(compiled)}", err=err)
-
-
-def _described(task: Task) -> str:
-    parts = [
-        task.id,
-        *(["(foundation)"] if task.role == "foundation" else []),
-        "owns " + ", ".join(task.owns),
-    ]
-    if task.extends:
-        parts.append("extends " + ", ".join(task.extends))
-    if task.depends_on:
-        parts.append("after " + ", ".join(task.depends_on))
-    return "  ".join(parts)

@@ -28,6 +28,7 @@ def introduction(run: Run) -> tuple[str, ...]:
         f"  checks before every landing: {'; '.join(checks) or 'none for the whole run'}",
         *([f"  tasks with checks of their own: {_some(checked, len(checked))}"] if checked else []),
         *([f"  checks of the result: {'; '.join(final)}"] if final else []),
+        *_made_fit(run),
         *_dirty(run.start),
         f"  results land on branch {run.branch}; your checkout is left alone",
         *_worktrees(settings),
@@ -38,6 +39,16 @@ def _agent(name: str) -> str:
     """Name an agent and its model."""
     agent = AGENTS.get(name)
     return name if agent is None else f"{name} ({agent.model or 'no model'})"
+
+
+def _made_fit(run: Run) -> list[str]:
+    """Say what comes to a worktree beside the files of a commit, if anything."""
+    commands = [command.text for command in run.plan.setup.commands] if run.plan.setup else []
+    copied = run.start.settings.copied
+    return [
+        *([f"  setup of a worktree: {'; '.join(commands)}"] if commands else []),
+        *([f"  copied into worktrees: {', '.join(copied)}"] if copied else []),
+    ]
 
 
 def _dirty(start: ev.RunStarted) -> list[str]:

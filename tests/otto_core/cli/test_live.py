@@ -17,6 +17,7 @@ from otto_core.cli.words import introduction
 from otto_core.model import Outcome
 from otto_core.state import Run
 from tests.builders import WRITE_GATE, RunBuilder, git, make_repo, plan, shop_run, task
+from tests.otto_core.runs import run_plan, writes
 
 
 def text_of(run: Run, *, space: int | None = None) -> list[str]:
@@ -114,6 +115,17 @@ def test_r_p12_the_introduction_says_what_the_run_will_run_with(tmp_path: Path) 
             *line,
             "  results land on branch otto/add-accounts; your checkout is left alone",
         )
+
+
+def test_r_p12_the_introduction_names_setup_and_copied_files(tmp_path: Path) -> None:
+    repo = make_repo(
+        tmp_path,
+        {"otto.yaml": "worktrees: {copy: [.env], setup: [touch made, 'true']}\n", ".gitignore": "made\n"},
+    )
+    (repo / ".env").write_text("A=1\n")
+    told = introduction(run_plan(repo, writes("one")))
+    assert "  setup of a worktree: touch made; true" in told
+    assert "  copied into worktrees: .env" in told
 
 
 def test_plain_goes_on_silently_when_nobody_reads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
