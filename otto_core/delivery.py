@@ -222,9 +222,13 @@ def _home(repository: GitRepository, target: str) -> Checkout | None:
 
 def _told(settled: Settled) -> str:
     name = settled.target.removeprefix("refs/heads/")
+    what = f"the interrupted landing of {settled.run} on {name}"
+    left = f", but {settled.left}" if settled.left else ""
     if settled.commit:
-        return f"the interrupted landing of {settled.run} on {name} is finished"
-    return f"the interrupted landing of {settled.run} on {name} had changed nothing"
+        return f"{what} is finished{left}"
+    if settled.wrote:
+        return f"{what} did not move it" + (left or ", and nothing that it wrote remains as a change")
+    return f"{what} had changed nothing"
 
 
 # --- checks

@@ -318,7 +318,7 @@ class DeliveryApplied(_Event, frozen=True, kw_only=True, tag="delivery_applied")
 
 
 class DeliveryUndone(_Event, frozen=True, kw_only=True, tag="delivery_undone"):
-    """The branch did not move; index and files are as they were."""
+    """The branch did not move; index and files are as they were, unless `why` names some."""
 
     target: str
     why: str

@@ -7,6 +7,7 @@ before it, all that differs is a person's. After it, as every touched path was c
 content, the new one, nothing or the beginning of the new one; anything else is a person's, and is left.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ from otto_core.usertree import (
     set_entries,
     take_index,
     under_way,
+    unlike_index,
     write_files,
 )
 
@@ -54,12 +56,24 @@ class _CutOff(RepositoryUnusable):
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """How an interrupted delivery of a run ended now: the branch is at `commit`, or (None) as it was."""
+    """How an interrupted delivery of a run ended now: the branch is at `commit`, or (None) as it was.
+
+    `wrote` tells whether it may have written files in `checkout`; of these, `remains` may still be there.
+    """
 
     run: str
     target: str
     before: str
     commit: str | None
+    checkout: bytes = b""
+    wrote: bool = False
+    remains: tuple[bytes, ...] = ()
+
+    @property
+    def left(self) -> str:
+        """What a person may have to clean up, in words; empty where there is nothing."""
+        names = told(map(show, self.remains), ", ")
+        return f"files of it may remain in {show(self.checkout)}: {names}" if names else ""
 
 
 def checkout_of(repository: GitRepository, target: str) -> Checkout | None:
@@ -260,15 +274,20 @@ def _settle(repository: GitRepository, journal: Journal, run: Run) -> Settled:
         _settle_checkout(repository, run, started, home)
     elif home:
         release_index(home, _place(repository))
+    remains = _remains(repository, started, home) if run.delivery_writes else ()
+    settled = Settled(
+        run.id, started.target, started.before, None, started.checkout, run.delivery_writes, remains
+    )
     at = repository.ref(started.target)
     after = Oid(hex=started.after)
     if at is not None and (at == after or repository.repo.descendant_of(at, after)):
         applied = ev.DeliveryApplied(target=started.target, commit=started.after)
         _end(journal, run, applied, "the branch has moved")
-        return Settled(run.id, started.target, started.before, started.after)
-    undone = ev.DeliveryUndone(target=started.target, why="it was interrupted")
+        return replace(settled, commit=started.after)
+    why = "it was interrupted" + (f", and {settled.left}" if settled.left else "")
+    undone = ev.DeliveryUndone(target=started.target, why=why)
     _end(journal, run, undone, "it did not come to move the branch")
-    return Settled(run.id, started.target, started.before, None)
+    return settled
 
 
 def _settle_checkout(
@@ -298,6 +317,21 @@ def _settle_checkout(
         install_index(checkout, copy)
     finally:
         release_index(checkout, place)
+
+
+def _remains(
+    repository: GitRepository, started: ev.DeliveryStarted, home: Checkout | None
+) -> tuple[bytes, ...]:
+    """Name the touched files that may hold what a landing wrote and nothing else accounts for.
+
+    Where the directory is no checkout of this repository any more, that is any of them.
+    """
+    move = move_of(repository, started.before, started.after)
+    if not Path(os.fsdecode(started.checkout)).is_dir():
+        return ()
+    if home is None:
+        return tuple(sorted(move.paths))
+    return tuple(sorted(unlike_index(home, move, copy_index(home, _place(repository)))))
 
 
 def _certain(checkout: Checkout, standings: Mapping[bytes, Standing]) -> list[Standing]:

@@ -204,6 +204,17 @@ def changed_beside(
     return paths & (_staged(checkout, commit, copy).keys() | _differing(checkout, copy))
 
 
+def unlike_index(checkout: Checkout, move: Move, copy: Path) -> AbstractSet[bytes]:
+    """Name the touched paths at which there is something else than the index has, or something untracked."""
+    _refresh(checkout, copy)
+    staged, dirty = _staged(checkout, move.old, copy), _differing(checkout, copy)
+    return {
+        change.path
+        for change in move.changes
+        if not _agrees(checkout, change.path, staged.get(change.path, change.old), dirty)
+    }
+
+
 def _index_states(checkout: Checkout, move: Move, copy: Path) -> dict[bytes, State]:
     """Compare the index with both sides.
 

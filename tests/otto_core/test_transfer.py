@@ -383,6 +383,57 @@ def test_i8_a_landing_cut_off_before_it_wrote_anything_leaves_a_later_edit_alone
     assert Journal.open(repo / ".git/otto/otto.db").undelivered() == []
 
 
+TOUCHED = ["a/added/deep.txt", "a/caf\\xe9.txt", "a/changed.txt", "a/removed.txt", "a/swapped"]
+
+
+def switch(repo: Path) -> None:
+    git(repo, "switch", "--quiet", "--create", "other")
+
+
+def commit_edits(repo: Path) -> None:
+    git(repo, "commit", "--quiet", "--all", "--message", "mine")
+
+
+def stash(repo: Path) -> None:
+    switch(repo)
+    git(repo, "stash", "--quiet", "--include-untracked")
+
+
+@pytest.mark.parametrize(
+    ("step", "meanwhile", "told"),
+    [
+        pytest.param(
+            "swap",
+            switch,
+            f"did not move it, but files of it may remain in {{repo}}: {', '.join(TOUCHED)}, and 4 more",
+            id="switched away",
+        ),
+        pytest.param(
+            "install_index",
+            switch,
+            f"is finished, but files of it may remain in {{repo}}: {', '.join(TOUCHED)}, and 4 more",
+            id="switched away after the swap",
+        ),
+        pytest.param("swap", stash, "did not move it, and nothing that it wrote remains", id="stashed"),
+        pytest.param(
+            "swap",
+            commit_edits,
+            "did not move it, but files of it may remain in {repo}: a/added/deep.txt, a/caf\\xe9.txt",
+            id="branch moved on",
+        ),
+    ],
+)
+def test_i8_files_of_a_cut_off_landing_that_may_remain_are_named(
+    repo: Path, step: str, meanwhile: Callable[[Path], None], told: str
+) -> None:
+    kill(repo, step, 1, "before")
+    (repo / ".git/index.lock").unlink()
+    meanwhile(repo)
+    done = otto(repo, "land", "--into", "main")
+    assert told.format(repo=repo) in done.stderr
+    assert "had changed nothing" not in done.stderr
+
+
 def test_i8_the_lock_of_an_index_that_is_not_ottos_is_never_removed(repo: Path) -> None:
     kill(repo, "swap", 1, "before")
     lock = repo / ".git/index.lock"
