@@ -173,16 +173,22 @@ def _move(
     repository: GitRepository, journal: Journal, run: Run, started: ev.DeliveryStarted, checkout: Checkout
 ) -> None:
     place, move = _place(repository), move_of(repository, started.before, started.after)
+    writing = False
+
+    def begin() -> None:
+        nonlocal writing
+        _append(journal, run, ev.DeliveryWriting(target=started.target))
+        writing = True
+
     take_index(checkout, place)
     try:
         copy = copy_index(checkout, place)
         _require_untouched(checkout, inspect(checkout, move, copy))
         try:
-            begins = ev.DeliveryWriting(target=started.target)
-            write_files(checkout, move.old, move.new, copy, begin=lambda: _append(journal, run, begins))
+            write_files(checkout, move.old, move.new, copy, begin=begin)
             _swap(repository, run, started)
         except BaseException as error:
-            if not _has_moved(repository, started):
+            if writing and not _has_moved(repository, started):
                 _take_back(repository, run, checkout, move, error)
             raise
         install_index(checkout, copy)

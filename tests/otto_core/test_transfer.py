@@ -229,6 +229,17 @@ def failing_with(error: Exception) -> Callable[..., None]:
     return fail
 
 
+def change_store(repo: Path, statement: str) -> None:
+    with contextlib.closing(sqlite3.connect(repo / ".git/otto/otto.db")) as store:
+        store.execute(statement)
+
+
+def refuse(repo: Path, kind: str) -> None:
+    """Have the store of a repository refuse one type of event, as a full disk would."""
+    refusal = "BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
+    change_store(repo, f"CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.type = '{kind}' {refusal}")
+
+
 FULL = OSError(errno.ENOSPC, "No space left on device")
 
 
@@ -302,14 +313,7 @@ def test_i8_an_end_that_cannot_be_journalled_is_told_as_cut_off(
     refused: str,
     told: str,
 ) -> None:
-    def trigger(statement: str) -> None:
-        with contextlib.closing(sqlite3.connect(repo / ".git/otto/otto.db")) as store:
-            store.execute(statement)
-
-    trigger(
-        f"CREATE TRIGGER full BEFORE INSERT ON events WHEN NEW.type = '{refused}'"
-        " BEGIN SELECT RAISE(ABORT, 'disk is full'); END"
-    )
+    refuse(repo, refused)
     with monkeypatch.context() as patch:
         if fails:
             patch.setattr(transfer, fails, failing_with(FULL))
@@ -318,10 +322,23 @@ def test_i8_an_end_that_cannot_be_journalled_is_told_as_cut_off(
     assert "the landing was cut off" in done.stderr
     assert f"{told} be journalled (the store otto.db cannot be used: disk is full)" in done.stderr
     assert f"`otto land {RUN}` finishes it" in done.stderr
-    trigger("DROP TRIGGER full")
+    change_store(repo, "DROP TRIGGER full")
     done = otto(repo, "land")
     assert done.exit_code == 0, done.stderr
     assert looks(repo) == undisturbed
+
+
+def test_i8_nothing_is_taken_back_where_writing_could_not_begin(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = looks(repo)
+    refuse(repo, "delivery_writing")
+    monkeypatch.setattr(transfer, "apply", failing_with(FULL))
+    done = otto(repo, "land")
+    assert done.exit_code == 4
+    assert "error: the store otto.db cannot be used: disk is full" in done.stderr
+    assert looks(repo) == before
+    assert Journal.open(repo / ".git/otto/otto.db").undelivered() == []
 
 
 def test_i8_a_file_of_which_only_the_beginning_was_written_is_written_anew(
