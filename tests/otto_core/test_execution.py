@@ -1,6 +1,7 @@
 """Executions: limits, trees that must end, and what is passed, swept and in a namespace."""
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
@@ -264,7 +265,7 @@ def test_i14_a_command_that_forks_without_end_is_ended_and_the_limit_named(
 
 CHAIN = """
 import os, sys, time
-for depth in range(1200):
+for depth in range(300):
     if os.fork():
         os.wait()
         os._exit(0)
@@ -276,8 +277,13 @@ time.sleep(60)
 def test_i13_a_chain_of_processes_deeper_than_pythons_stack_is_ended(
     command: Compose, tmp_path: Path
 ) -> None:
-    composed = replace(command(*python(CHAIN), timeout_s=120, grace_s=0.2), max_processes=1000)
-    assert isinstance(run(composed), Overgrown)
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 200)
+    try:
+        composed = replace(command(*python(CHAIN), timeout_s=120, grace_s=0.2), max_processes=250)
+        assert isinstance(run(composed), Overgrown)
+    finally:
+        sys.setrecursionlimit(limit)
     assert not living(tmp_path)
 
 
