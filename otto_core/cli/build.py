@@ -101,7 +101,8 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     if approve:
         _ask(composed, locking)
     spare_memory()
-    claim_orphans()
+    if context.obj:
+        claim_orphans()
     with live.choose() as view:
         run = run_to_the_end(
             repository,

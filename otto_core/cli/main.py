@@ -96,7 +96,7 @@ class Verbs(click.Group):
                 errors="backslashreplace"
             )  # a symbol that the encoding lacks is no failure
         try:
-            code = self._run(argv)
+            code = self._run(argv, alone=args is None)
             sys.stdout.flush()
         except BrokenPipeError:
             # The interpreter flushes once more at its end; what is left then goes nowhere.
@@ -104,9 +104,10 @@ class Verbs(click.Group):
             code = _READER_GONE
         sys.exit(code)
 
-    def _run(self, argv: list[str]) -> int:
+    def _run(self, argv: list[str], *, alone: bool) -> int:
+        """Run a command; `alone` says to verbs (as the context's object) that the process is Otto's own."""
         try:
-            with self.make_context("otto", list(argv)) as context:
+            with self.make_context("otto", list(argv), obj=alone) as context:
                 result = self.invoke(context)
         except click.exceptions.Exit as end:
             return end.exit_code
