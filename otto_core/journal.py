@@ -87,6 +87,7 @@ class Journal:
             _refuse_newer(db, path)
             db.execute("PRAGMA journal_mode=WAL")
             db.execute("PRAGMA synchronous=FULL")
+            db.execute("PRAGMA cache_size=-512")  # KiB: a run is read once and appended to
             db.executescript(_SCHEMA)
             db.execute(f"PRAGMA user_version={STORE_VERSION}")
         return cls(db, now)
