@@ -126,9 +126,12 @@ def claim_orphans() -> None:
     Then what an execution left and nothing tells whose it is (it shed its environment, or may not be looked
     at) is ended as soon as nothing executes. A host of this library may have children of other kinds, so
     only a program that is all Otto's says so.
+
+    It is not so for the first process of a container, which adopts everybody's orphans, nor for one that has
+    children from before: a shell may have left them to it.
     """
     global _owns_orphans  # noqa: PLW0603 -- a property of the process, like being a subreaper
-    _owns_orphans = True
+    _owns_orphans = os.getpid() != 1 and not kernel.descendants(os.getpid())
 
 
 async def execute(command: Command, stop: asyncio.Event) -> Ending:
@@ -140,7 +143,7 @@ async def execute(command: Command, stop: asyncio.Event) -> Ending:
     finally:
         _live.discard(command.marker)
         if _owns_orphans and not _live:
-            _end_orphans()
+            await _end_orphans()
 
 
 async def _execute(command: Command, stop: asyncio.Event) -> Ending:
@@ -179,16 +182,22 @@ async def _execute(command: Command, stop: asyncio.Event) -> Ending:
             return Exited(child.returncode, duration_s)
 
 
-def _end_orphans() -> None:
+async def _end_orphans() -> None:
     """End what descends from this process and is neither its own child nor any execution's."""
-    deadline = time.monotonic() + _PROOF_S
-    while time.monotonic() < deadline:
-        left = strangers(lambda own: kernel.descendants(os.getpid(), beside=own))
-        if not left:
+    deadline, refused = time.monotonic() + _PROOF_S, set[int]()
+    while time.monotonic() < deadline and not _live:
+        found = strangers(lambda own: kernel.descendants(os.getpid(), beside=own))
+        if not (left := [pid for pid in found if pid not in refused]):
             return
         for pid in left:
-            kernel.send(pid, signal.SIGKILL)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except PermissionError:  # another user's by now: not to be ended, and not to be waited for
+                refused.add(pid)
+            except ProcessLookupError:
+                continue
             kernel.reap(pid)
+        await asyncio.sleep(_POLL_S)
 
 
 async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
@@ -214,7 +223,14 @@ async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
             raise
         finally:
             os.close(tell)
-        return child, await asyncio.to_thread(_Namespace.of, child.pid, told)
+        try:
+            return child, await asyncio.to_thread(_Namespace.of, child.pid, told)
+        except BaseException:  # nobody would watch it: with the program that holds it, the namespace ends
+            child.kill()
+            child.wait()
+            ended(child)
+            os.close(told)
+            raise
 
 
 def _require_program(command: Command) -> None:

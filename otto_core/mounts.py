@@ -11,7 +11,18 @@ from otto_core.errors import RepositoryUnusable
 
 MOUNTS: Final = Path("/proc/self/mountinfo")
 
-_NETWORK: Final = ("nfs", "cifs", "smb", "fuse.sshfs", "afs", "ceph", "glusterfs", "lustre", "davfs")
+_NETWORK: Final = (
+    "nfs",
+    "cifs",
+    "smb",
+    "fuse.sshfs",
+    "afs",
+    "ceph",
+    "glusterfs",
+    "fuse.glusterfs",
+    "lustre",
+    "davfs",
+)
 """How their types begin. Not `9p`: containers and virtual machines reach the disk of their own host by it."""
 
 

@@ -63,8 +63,12 @@ class Standing:
 
 
 def under_way(checkout: Checkout) -> str | None:
-    """Name the operation of git's that a person has not finished in a checkout."""
-    return next((what for mark, what in _UNDER_WAY.items() if (checkout.git_dir / mark).exists()), None)
+    """Name what a person has not finished in a checkout: an operation of git's, or the end of a conflict."""
+    named = next((what for mark, what in _UNDER_WAY.items() if (checkout.git_dir / mark).exists()), None)
+    if named is not None:
+        return named
+    unmerged = git("ls-files", "--unmerged", "-z", git_dir=checkout.git_dir, work_tree=checkout.path)
+    return "the resolution of a conflict" if unmerged.out else None
 
 
 def rebased_in(checkouts: Iterable[Checkout], branch: str) -> Path | None:

@@ -308,6 +308,27 @@ def test_i13_an_orphan_that_nothing_tells_apart_is_ended_when_nothing_executes(t
     assert not sleeping("62.625")
 
 
+INHERITED = """
+import asyncio, os, sys
+from pathlib import Path
+from otto_core.execution import Command, claim_orphans, execute
+claim_orphans()
+place = Path(sys.argv[1])
+command = Command(('true',), place, dict(os.environ), place / 'log', 60, 1, 'test/inherited')
+print(asyncio.run(execute(command, asyncio.Event())))
+"""
+
+
+def test_r_s4_children_that_a_program_inherits_are_left_alone(tmp_path: Path) -> None:
+    script = f'sleep 64.875 >&- 2>&- & echo $! > {tmp_path}/pid; exec {sys.executable} -c "$0" {tmp_path}'
+    done = subprocess.run(["sh", "-c", script, INHERITED], capture_output=True, text=True, check=False)
+    try:
+        assert "Exited(code=0" in done.stdout, done.stderr
+        assert sleeping("64.875")
+    finally:
+        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+
+
 def test_an_execution_that_is_cancelled_leaves_nothing_behind(command: Compose, tmp_path: Path) -> None:
     async def scenario() -> None:
         running = asyncio.create_task(execute(command("sh", "-c", "echo > up; sleep 60"), asyncio.Event()))

@@ -587,9 +587,19 @@ def start_rebase(repo: Path) -> None:
     (repo / ".git/rebase-merge/head-name").write_text("refs/heads/main\n")
 
 
+def leave_a_conflict(repo: Path) -> None:
+    (repo / "mine.txt").write_text("base\n")
+    git(repo, "add", "mine.txt")
+    blob = git(repo, "rev-parse", ":mine.txt")
+    rows = "".join(f"100644 {blob} {stage}\tmine.txt\n" for stage in (1, 2, 3))
+    git(repo, "update-index", "--force-remove", "mine.txt")
+    git(repo, "update-index", "--index-info", stdin=rows.encode())
+
+
 @pytest.mark.parametrize(
     ("begin", "told"),
     [
+        pytest.param(leave_a_conflict, "the resolution of a conflict is under way", id="conflict"),
         pytest.param(start_merge, "a merge is under way", id="merge"),
         pytest.param(start_rebase, "main is being rebased", id="rebase"),
         pytest.param(lambda repo: (repo / ".git/index.lock").touch(), "index.lock exists", id="index locked"),
