@@ -33,7 +33,7 @@ from otto_core.config import CommandLine, Settings
 from otto_core.errors import ExitCode, OttoError
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from otto_core.scheduler import EXIT_CODES
-from otto_core.state import TRANSITIONS
+from otto_core.transitions import TRANSITIONS
 from planner.durations import format_duration, parse_duration
 from planner.file import ContractFile, PlanFile, TaskFile, VerifyFile, read_command
 

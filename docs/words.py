@@ -113,7 +113,8 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.BUDGET: "a budget paused the run; the limit and its value are named",
     ExitCode.STALE: "a branch moved since it was shown; nothing was done",
     ExitCode.REGRESSION: "a final check passes on the base and fails on the result",
-    ExitCode.WAITING: "nothing can go on without a person. Reserved: nothing in this version waits for one",
+    ExitCode.WAITING: "nothing can go on without a person: somebody else moved the run's tip, or nobody can"
+    " tell whether a task landed",
     ExitCode.BUG: "a bug in Otto; a report was written and is named",
     ExitCode.INTERRUPTED: "interrupted; what has landed and what attempts had written is kept",
 }
@@ -125,7 +126,8 @@ OUTCOMES: Final[Mapping[Outcome, str]] = {
     Outcome.FAILED: "no task landed",
     Outcome.REGRESSION: "a final check passes on the base and fails on the result",
     Outcome.BUDGET: "paused by a budget",
-    Outcome.WAITING: "paused: only tasks are left whose paths another run is writing",
+    Outcome.WAITING: "paused: a person has to decide, or only tasks are left whose paths another run is"
+    " writing; or a task was reopened after the end",
     Outcome.INTERRUPTED: "paused by an interrupt, a SIGTERM or a lost terminal; or its driver is gone",
 }
 
@@ -138,6 +140,7 @@ STATES: Final[Mapping[TaskStatus, str]] = {
     TaskStatus.UNCHANGED: "it changed nothing and was allowed to; what waits for it may start",
     TaskStatus.HELD: "its attempts are used up; it fails for good when nothing else in the run can move",
     TaskStatus.FAILED: "an honest end without landing, with a reason",
+    TaskStatus.SKIPPED: "a person decided that it is not to run or land",
 }
 
 REASONS: Final[Mapping[ReasonKind, str]] = {
@@ -153,4 +156,6 @@ REASONS: Final[Mapping[ReasonKind, str]] = {
     ReasonKind.FOUNDATION_UNSATISFIED: "a foundation that the task stands on did not land",
     ReasonKind.CONTRACTS_MISSING: "every foundation is done, yet a contract has no file",
     ReasonKind.DEPENDENCY_FAILED: "a task that this one depends on did not land",
+    ReasonKind.SKIPPED_BY_USER: "a person skipped the task",
+    ReasonKind.CANCELLED: "a person cancelled the run",
 }

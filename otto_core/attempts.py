@@ -236,12 +236,12 @@ def _judge(
     """Take the snapshot, pin it, and let the write gate judge it."""
     run, repository = session.run, session.repository.here()
     scope = scope_of(run.plan, task)
-    captured = capture(slot, repository, scope.owns, run.start.settings.max_file_bytes)
+    captured = capture(slot, repository, scope.owns, run.settings.max_file_bytes)
     commit = _keep(run.id, repository, started, captured)
     history = adopt_history(repository, slot, Oid(hex=started.base))
     if history.head is not None:
         pin(repository, task_ref(run.id, task.id, f"evidence-{started.attempt}"), history.head)
-    if captured.odd or run.start.settings.keep_worktrees:
+    if captured.odd or run.settings.keep_worktrees:
         set_aside(slot, _kept(session, started))
     snapshot = str(commit) if captured.changes else None
     if isinstance(ending, Stopped):

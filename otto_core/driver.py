@@ -22,7 +22,7 @@ from otto_core.attempts import attempt
 from otto_core.checkout import dirty_files
 from otto_core.checks import Checker, ChecksStopped, final_checks, of_a_fit_worktree
 from otto_core.contracts import versions
-from otto_core.errors import Locked, OttoError, RepositoryUnusable
+from otto_core.errors import Locked, OttoError, RepositoryUnusable, Waiting
 from otto_core.gate import ExecutionGate
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal
@@ -37,6 +37,7 @@ from otto_core.runlock import driver_name
 from otto_core.scheduler import (
     Action,
     CheckFinally,
+    EndExecution,
     Finish,
     Land,
     Pause,
@@ -51,8 +52,8 @@ from otto_core.writesets import Contention, write_set
 from planner.canonical import plan_id
 from planner.model import Plan
 
-_PROBE_S = 0.25
-"""How often a driver looks whether the locks that it waits for are free."""
+_LOOK_S = 0.25
+"""How often a driver looks for decisions of a person, and whether the locks that it waits for are free."""
 
 _INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -125,12 +126,16 @@ class Driver:
                 while self._session.run.outcome is Outcome.RUNNING:
                     if not await self._step():
                         await self._wait()
+            except Waiting as error:
+                await self._pause(Pause(Outcome.WAITING, error.message, error.hint))
             except OttoError as error:
                 with suppress(OttoError):  # what failed in one attempt may fail in others too
                     await self._wind_down()
                 outcome = Outcome.WAITING if isinstance(error, Locked) else Outcome.INTERRUPTED
                 with suppress(OttoError):  # the store itself may be what failed
-                    self._session.append(ev.RunPaused(outcome=outcome, message=error.message))
+                    self._session.append(
+                        ev.RunPaused(outcome=outcome, message=error.message, hint=error.hint)
+                    )
                 raise
             except BaseException:
                 await self._wind_down()
@@ -146,7 +151,7 @@ class Driver:
         """Begin what may begin; True if the state has changed meanwhile."""
         session = self._session
         before = session.run
-        if session.stop.is_set():
+        if session.stop.is_set() and not session.run.cancelled:
             await self._pause(Pause(Outcome.INTERRUPTED, "interrupted"))
             return True
         for action in decide(session.run, session.elapsed_s, self._contended):
@@ -157,6 +162,8 @@ class Driver:
                     session.append(ev.RunFinished(outcome=outcome))
                 case Pause():
                     await self._pause(action)
+                case EndExecution():
+                    await self._wind_down()
                 case _ if action not in self._under_way:
                     self._under_way[action] = asyncio.create_task(self._begin(action))
         return session.run is not before
@@ -174,12 +181,12 @@ class Driver:
                     await self._check_finally()
 
     async def _wait(self) -> None:
-        """Wait until something ends, the state moves, a limit fires or a signal comes."""
+        """Wait until something ends, a limit fires, a signal comes or a person decides something."""
         session = self._session
         if not self._under_way and not self._contended:
             raise RuntimeError("nothing is under way and nothing can begin")
-        wakes = [wakes_at(session.run), self._probed_at + _PROBE_S if self._contended else None]
-        limit_s = min((max(0.0, at - session.elapsed_s) for at in wakes if at is not None), default=None)
+        wakes = [session.elapsed_s + _LOOK_S, wakes_at(session.run)]
+        limit_s = min(max(0.0, at - session.elapsed_s) for at in wakes if at is not None)
         stopped = asyncio.create_task(session.stop.wait())
         done, _ = await asyncio.wait(
             {*self._under_way.values(), stopped}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
@@ -189,7 +196,9 @@ class Driver:
         failed = [error for task in done - {stopped} if (error := task.exception()) is not None]
         if failed:
             raise failed[0]
-        if self._contended and session.elapsed_s >= self._probed_at + _PROBE_S:
+        if session.journal.has_news():
+            session.catch_up()
+        if self._contended and session.elapsed_s >= self._probed_at + _LOOK_S:
             await self._probe()
 
     def _meet(self, contention: Contention) -> None:
@@ -241,7 +250,8 @@ class Driver:
 
     async def _pause(self, pause: Pause) -> None:
         await self._wind_down()
-        self._session.append(ev.RunPaused(outcome=pause.outcome, message=pause.message))
+        paused = ev.RunPaused(outcome=pause.outcome, message=pause.message, hint=pause.hint)
+        self._session.append(paused)
 
     async def _wind_down(self) -> None:
         """End what executes, gently, and let every effect journal how it ended."""

@@ -75,6 +75,13 @@ class Stale(OttoError):
     exit_code = ExitCode.STALE
 
 
+class Waiting(OttoError):
+    """Nothing can go on without a person."""
+
+    kind = "waiting"
+    exit_code = ExitCode.WAITING
+
+
 class Interrupted(OttoError):
     """A person stopped the command, or said no."""
 

@@ -27,9 +27,17 @@ Then = Literal["retry", "hold"]
 """What follows a failure: another attempt, or waiting for the end of the run's other work."""
 
 
+Decided = Literal["landed", "retry", "skip"]
+"""What a person says of a landing that nobody can determine: it did happen; it did not, and the task is to
+land anew; it did not, and the task is to be skipped."""
+
+
 class _Event(Record, frozen=True, kw_only=True, tag_field="type"):
     elapsed_s: float | None = None
-    """Seconds since the writing driver started, by its monotonic clock; None for a person's events."""
+    """Seconds that drivers have worked on the run, by their monotonic clocks; None for a person's events.
+
+    The time between two drivers does not count.
+    """
 
     @property
     def type(self) -> str:
@@ -136,12 +144,16 @@ class AttemptFailed(_Event, frozen=True, kw_only=True, tag="attempt_failed"):
 
 
 class AttemptInterrupted(_Event, frozen=True, kw_only=True, tag="attempt_interrupted"):
-    """An attempt was stopped from outside and does not count; what it had written is kept at `snapshot`."""
+    """An attempt was stopped from outside and does not count; what it had written is kept at `snapshot`.
+
+    Where its driver died (`lost`), the one after it wrote this. Does not say how far the attempt had come.
+    """
 
     task: str
     attempt: int
     snapshot: str | None
     telemetry: Telemetry
+    lost: bool = False
 
 
 class Checked(_Event, frozen=True, kw_only=True, tag="checked"):
@@ -197,6 +209,27 @@ class LandingLost(_Event, frozen=True, kw_only=True, tag="landing_lost"):
     attempt: int
 
 
+class LandingUndetermined(_Event, frozen=True, kw_only=True, tag="landing_undetermined"):
+    """A driver died while a task landed, and Git does not tell whether it did: somebody rewrote the tip.
+
+    Nothing that stands on the answer goes on until a person gives it.
+    """
+
+    task: str
+    attempt: int
+    why: str
+
+
+class LandingDecided(_Event, frozen=True, kw_only=True, tag="landing_decided"):
+    """A person said whether a landing that nobody can determine happened. The tip does not follow yet."""
+
+    task: str
+    attempt: int
+    then: Decided
+    by: str
+    """Who: `user@host`."""
+
+
 class LandingRejected(_Event, frozen=True, kw_only=True, tag="landing_rejected"):
     """What an attempt produced may not land; its snapshot stays pinned."""
 
@@ -211,6 +244,37 @@ class TaskFailed(_Event, frozen=True, kw_only=True, tag="task_failed"):
 
     task: str
     reason: Reason
+
+
+class TaskSkipped(_Event, frozen=True, kw_only=True, tag="task_skipped"):
+    """A person decided that a task is not to run or land; what waits for it is settled in turn."""
+
+    task: str
+    reason: Reason
+    by: str
+
+
+class TaskReopened(_Event, frozen=True, kw_only=True, tag="task_reopened"):
+    """A person decided that a task is to be tried again, with as many attempts as the plan gives it."""
+
+    task: str
+    by: str
+    because: str | None = None
+    """The task that was named; this one had ended only as its consequence."""
+
+
+class RunCancelled(_Event, frozen=True, kw_only=True, tag="run_cancelled"):
+    """A person decided that the run is to end. What executes is ended by whoever drives it."""
+
+    by: str
+
+
+class RunResumed(_Event, frozen=True, kw_only=True, tag="run_resumed"):
+    """Another driver goes on, after it had settled what the one before left half done."""
+
+    driver: str
+    settings: RunSettings
+    """What the run runs with from now on."""
 
 
 class BranchPublished(_Event, frozen=True, kw_only=True, tag="branch_published"):
@@ -269,6 +333,8 @@ class RunPaused(_Event, frozen=True, kw_only=True, tag="run_paused"):
 
     outcome: Outcome
     message: str
+    hint: str = ""
+    """How to go on, where it takes more than `otto resume`."""
 
 
 class RunFinished(_Event, frozen=True, kw_only=True, tag="run_finished"):
@@ -324,11 +390,11 @@ class DeliveryUndone(_Event, frozen=True, kw_only=True, tag="delivery_undone"):
     why: str
 
 
-DeliveryEvent = DeliveryStarted | DeliveryWriting | DeliveryApplied | DeliveryUndone
 AttemptEnd = AttemptProduced | AttemptUnchanged | AttemptFailed | AttemptInterrupted
-LandingEvent = LandingStarted | LandingApplied | LandingLost | LandingRejected
-TaskEvent = AttemptStarted | AttemptEnd | LandingEvent | TaskFailed
-RunEvent = (
+LandingStep = LandingStarted | LandingApplied | LandingLost | LandingUndetermined | LandingRejected
+CourseEvent = RunStarted | RunResumed | RunCancelled | RunPaused | RunFinished
+DeliveryEvent = DeliveryStarted | DeliveryWriting | DeliveryApplied | DeliveryUndone
+RunStep = (
     RunStarted
     | PlanStored
     | Checked
@@ -339,10 +405,17 @@ RunEvent = (
     | LockContended
     | LockFreed
     | RunPaused
+    | RunResumed
     | RunFinished
     | Shown
     | DeliveryEvent
 )
+TaskEnd = TaskFailed | TaskSkipped | TaskReopened
+TaskEvent = AttemptStarted | AttemptEnd | LandingStep | LandingDecided | TaskEnd
+RunEvent = RunStep | RunCancelled
+DecisionEvent = TaskSkipped | TaskReopened | LandingDecided | RunCancelled
+"""What a person decided, as opposed to a driver."""
+
 Event = TaskEvent | RunEvent
 
 

@@ -180,16 +180,17 @@ def _runs(place: Place) -> Iterator[Finding]:
     open_runs = [run for run in place.runs if run.outcome in _UNFINISHED]
     for run in open_runs:
         if run.id in place.driven:
-            yield Finding("ok", "runs", f"{run.id} is driven by {run.start.driver}")
+            yield Finding("ok", "runs", f"{run.id} is driven by {run.driver}")
         elif run.outcome is Outcome.RUNNING:
             yield Finding(
                 "note",
                 "runs",
-                f"{run.id} was left by its driver, {run.start.driver}",
+                f"{run.id} was left by its driver, {run.driver}",
                 f"otto status {run.id}",
             )
         else:
-            yield Finding("note", "runs", f"{run.id} is paused: {run.paused}", f"otto status {run.id}")
+            why = run.paused.message if run.paused else run.outcome
+            yield Finding("note", "runs", f"{run.id} is paused: {why}", f"otto resume {run.id}")
     if not open_runs:
         yield Finding("ok", "runs", "every run is over")
 
@@ -257,7 +258,7 @@ def _branches(place: Place) -> Iterator[Finding]:
 
 def _linked_worktrees(place: Place) -> Iterator[Finding]:
     """Find what `isolation: linked` registered in the user's Git directory for attempts that are over."""
-    if any(run.id in place.driven and run.start.settings.isolation == "linked" for run in place.runs):
+    if any(run.id in place.driven and run.settings.isolation == "linked" for run in place.runs):
         return
     for entry in entries(place.repository):
         words = f"{entry} was left by a driver that is gone"

@@ -144,7 +144,7 @@ class ExecutionGate:
                 if (setup := stored.plan.setup) is None:
                     raise StepRefused(f"revision {stored.revision} has no setup")
                 argv, stdin, timeout_s = setup.commands[number].argv, b"", setup.timeout_s
-        settings = self._run().start.settings
+        settings = self._run().settings
         command = Command(
             argv=argv,
             cwd=place.cwd,
@@ -161,7 +161,7 @@ class ExecutionGate:
         return await execute(command, self._stop)
 
     def _require_lock(self, stored: StoredPlan, name: str) -> None:
-        if self._run().start.settings.locks == "unlocked":
+        if self._run().settings.locks == "unlocked":
             return
         wanted = write_set(stored.plan, stored.plan.task(name))
         if self._locks is None or not self._locks.holds(name, wanted):

@@ -19,7 +19,8 @@ from msgspec.structs import replace
 
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
-from otto_core.state import Run, apply
+from otto_core.state import Run
+from otto_core.transitions import apply
 
 STORE = "otto.db"
 """The store's name in Otto's directory of a repository."""
@@ -56,10 +57,10 @@ class Appended(Struct, frozen=True):
 
 
 class Outdated(Struct, frozen=True):
-    """Nothing was stored: someone else moved `tasks` since the writer looked. Decide again on `run`."""
+    """Nothing was stored: someone else moved `tasks`, or drives the run. Decide again on `run`."""
 
     run: Run
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = ()
 
 
 def _utc_now() -> str:
@@ -72,6 +73,7 @@ class Journal:
     def __init__(self, connection: sqlite3.Connection, now: Callable[[], str] = _utc_now) -> None:
         self._db = connection
         self._now = now
+        self._data_version = 0
 
     @classmethod
     def open(cls, path: Path, *, now: Callable[[], str] = _utc_now) -> Self:
@@ -176,6 +178,12 @@ class Journal:
             run = replace(apply(run, stored.event), seq=stored.seq)
         return run
 
+    def has_news(self) -> bool:
+        """Tell whether another process wrote since this was last asked (`PRAGMA data_version`)."""
+        version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        before, self._data_version = self._data_version, version
+        return version != before
+
     def load(self, run_id: str) -> Run:
         """Fold a run from its first event."""
         return self.refresh(Run(run_id))
@@ -202,7 +210,7 @@ class Journal:
         head = self.refresh(run)
         named = {event.task for event in events if isinstance(event, ev.TaskEvent)}
         moved = sorted(t for t in named if t in run.tasks and head.tasks[t].version != run.tasks[t].version)
-        if moved:
+        if moved or _is_overtaken(run, head, events):
             return Outdated(head, tuple(moved))
         for event in events:
             head = apply(head, event)
@@ -212,6 +220,13 @@ class Journal:
             )
             head = replace(head, seq=cursor.lastrowid or 0)
         return Appended(head)
+
+
+def _is_overtaken(seen: Run, head: Run, events: Sequence[ev.Event]) -> bool:
+    """Tell whether a driver decided about a run that another drives now, or the end of one that moved on."""
+    by_driver = any(event.elapsed_s is not None for event in events)
+    ends = any(isinstance(event, ev.RunPaused | ev.RunResumed | ev.RunFinished) for event in events)
+    return (by_driver and head.drives != seen.drives) or (ends and head.seq != seen.seq)
 
 
 def _refuse_newer(db: sqlite3.Connection, path: Path) -> None:

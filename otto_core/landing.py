@@ -31,6 +31,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.model import BothChanged, Reason, ReasonKind, Verdict
 from otto_core.places import remove
 from otto_core.publish import publish
+from otto_core.recovery import Tip, astray
 from otto_core.refnames import run_ref, task_ref
 from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
@@ -227,12 +228,10 @@ class Lander:
             return
         match await session.in_thread(partial(self._swap, session.run, produced, candidate)):
             case Lost(actual):
-                tip_ref = run_ref(session.run.id, "tip")
                 session.append(ev.LandingLost(task=name, attempt=produced.attempt))
-                raise RepositoryUnusable(
-                    f"{tip_ref} was moved to {actual} by something else than this run",
-                    hint=f"git update-ref {tip_ref} {candidate.expected_tip}",
-                )
+                moved = astray(session.run, Tip(str(actual) if actual else None))
+                if moved is not None:
+                    raise moved
             case published:
                 applied = ev.LandingApplied(
                     task=name,

@@ -51,6 +51,7 @@ class TaskStatus(StrEnum):
     UNCHANGED = "unchanged"
     HELD = "held"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
     @property
     def satisfies(self) -> bool:
@@ -58,9 +59,14 @@ class TaskStatus(StrEnum):
         return self in (TaskStatus.LANDED, TaskStatus.UNCHANGED)
 
     @property
+    def ended_badly(self) -> bool:
+        """Whether the task is over without a result: what waits for it cannot run."""
+        return self in (TaskStatus.FAILED, TaskStatus.SKIPPED)
+
+    @property
     def settled(self) -> bool:
         """Whether nothing further happens to the task by itself."""
-        return self.satisfies or self is TaskStatus.FAILED
+        return self.satisfies or self.ended_badly
 
 
 class ReasonKind(StrEnum):
@@ -78,6 +84,13 @@ class ReasonKind(StrEnum):
     FOUNDATION_UNSATISFIED = "foundation_unsatisfied"
     CONTRACTS_MISSING = "contracts_missing"
     DEPENDENCY_FAILED = "dependency_failed"
+    SKIPPED_BY_USER = "skipped_by_user"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_consequence(self) -> bool:
+        """Whether a task ended so only because another one did."""
+        return self in (ReasonKind.FOUNDATION_UNSATISFIED, ReasonKind.DEPENDENCY_FAILED)
 
 
 class Reason(Record, frozen=True, kw_only=True):
@@ -140,3 +153,8 @@ class Outcome(StrEnum):
     BUDGET = "budget"
     WAITING = "waiting"
     INTERRUPTED = "interrupted"
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run came to its end; nothing goes on unless a person reopens a task."""
+        return self in (Outcome.LANDED, Outcome.PARTIAL, Outcome.FAILED, Outcome.REGRESSION)

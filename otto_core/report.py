@@ -22,6 +22,7 @@ _STATE_WORDS: Mapping[TaskStatus, str] = {
     TaskStatus.LANDING: "landing",
     TaskStatus.HELD: "held",
     TaskStatus.FAILED: "failed",
+    TaskStatus.SKIPPED: "skipped",
     TaskStatus.PENDING: "pending",
 }
 
@@ -31,7 +32,7 @@ def document(run: Run, on_branch: Collection[str], warnings: Sequence[str] = ())
 
     `on_branch` are the tasks that Git itself says have landed, `warnings` where Git and journal differ.
     """
-    settings = run.start.settings
+    settings = run.settings
     return {
         "run": run.id,
         "outcome": run.outcome.value,
@@ -96,7 +97,7 @@ def waits_for(run: Run, name: str) -> str | None:
         return (
             f"{met.holder_task!r} of {met.holder_run} ({met.holder}), which is writing {met.holder_pattern}"
         )
-    limit = run.start.settings.concurrency
+    limit = run.settings.concurrency
     full = run.outcome is Outcome.RUNNING and len(run.running) >= limit
     return f"a free place (`concurrency` is {limit})" if full else None
 
@@ -168,38 +169,59 @@ def counts(run: Run) -> str:
 
 
 def troubles(run: Run) -> tuple[Trouble, ...]:
-    """List the tasks that failed or are held, in the order of the plan."""
+    """List the tasks that ended badly or are held, in the order of the plan."""
     tasks = (run.tasks[task.id] for task in run.plan.tasks)
-    bad = (TaskStatus.FAILED, TaskStatus.HELD)
-    return tuple(Trouble(t.id, t.reason) for t in tasks if t.status in bad and t.reason is not None)
+    bad = (task for task in tasks if task.status.ended_badly or task.status is TaskStatus.HELD)
+    return tuple(Trouble(task.id, task.reason) for task in bad if task.reason is not None)
 
 
 def next_steps(run: Run) -> tuple[NextStep, ...]:
     """Name the commands that make sense now, the most useful first."""
+    stopped = troubles(run)
     look = tuple(
         NextStep(f"otto show {trouble.task} --run {run.id}", "what happened, attempt by attempt")
-        for trouble in troubles(run)[:1]
+        for trouble in stopped[:1]
     )
+    again = tuple(
+        NextStep(f"otto retry {trouble.task} --run {run.id}", "have it tried again, then `otto resume`")
+        for trouble in stopped
+        if not trouble.reason.kind.is_consequence
+    )[:1]
+    resume = NextStep(f"otto resume {run.id}", "go on where it stopped")
     take = (NextStep(f"otto land {run.id}", "bring what landed into your branch"),)
     delivered = run.delivered is not None and run.delivered.result == run.tip
     landed = take if run.tip != run.start.base and not delivered else ()
     match run.outcome:
         case Outcome.RUNNING:
-            return (NextStep(f"otto log {run.id}", f"what happened so far (driven by {run.start.driver})"),)
+            return (NextStep(f"otto log {run.id}", f"what happened so far (driven by {run.driver})"),)
         case Outcome.LANDED:
             return landed
         case Outcome.PARTIAL | Outcome.FAILED:
-            return (*look, *landed)
+            return (*look, *again, *landed)
         case Outcome.REGRESSION:
             return (NextStep(f"otto logs --check --run {run.id}", "what the failing check printed"),)
         case Outcome.BUDGET | Outcome.INTERRUPTED:
-            return landed
+            return (resume, *landed)
         case Outcome.WAITING:
             others = dict.fromkeys(met.holder_run for met in run.contended.values())
             return (
                 *(NextStep(f"otto status {name}", "the run that is in the way") for name in others),
+                *_answers(run),
+                resume,
                 *landed,
             )
+
+
+def _answers(run: Run) -> tuple[NextStep, ...]:
+    """Name what a person can say of a landing that nobody can determine (X6, X10)."""
+    task = run.tasks[run.landing] if run.landing else None
+    if task is None or task.undetermined is None or task.decided is not None:
+        return ()
+    return (
+        NextStep(f"otto approve {task.id} --run {run.id}", "it did land"),
+        NextStep(f"otto retry {task.id} --run {run.id}", "it did not: land it anew"),
+        NextStep(f"otto skip {task.id} --run {run.id}", "it did not, and need not"),
+    )
 
 
 def format_elapsed(seconds: float) -> str:
@@ -218,7 +240,9 @@ def _result(run: Run) -> list[str]:
 
 
 def _notes(run: Run) -> list[str]:
-    told = [f"paused: {run.paused}"] if run.paused else []
+    told = [f"paused: {run.paused.message}"] if run.paused else []
+    if run.paused and run.paused.hint:
+        told.append(f"  hint: {run.paused.hint}")
     final = {command.text for command in run.plan.verify.final}
     told += [
         f"fails on the base, so it did not count: {c}"

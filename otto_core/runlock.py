@@ -19,6 +19,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from otto_core.errors import Locked
+from otto_core.events import RunPaused
 from otto_core.flock import take
 from otto_core.model import Outcome
 from otto_core.state import Run
@@ -106,7 +107,8 @@ def as_seen(store: Path, run: Run) -> Run:
     """Give a run as a person should see it: one that nobody drives any more is interrupted."""
     if run.outcome is not Outcome.RUNNING or is_driven(store, run.id):
         return run
-    return replace(run, outcome=Outcome.INTERRUPTED, paused=f"its driver, {run.start.driver}, is gone")
+    told = RunPaused(outcome=Outcome.INTERRUPTED, message=f"its driver, {run.driver}, is gone")
+    return replace(run, outcome=told.outcome, paused=told)
 
 
 def _places(store: Path, run: str) -> tuple[Path, ...]:

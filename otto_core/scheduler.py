@@ -12,7 +12,7 @@ from otto_core import events as ev
 from otto_core.errors import ExitCode
 from otto_core.events import Then
 from otto_core.model import Outcome, Reason, ReasonKind, TaskStatus
-from otto_core.state import Run, TaskState
+from otto_core.state import Run, TaskState, bad_predecessors
 from planner.durations import format_duration
 
 
@@ -44,11 +44,17 @@ class CheckFinally:
 
 
 @dataclass(frozen=True, slots=True)
+class EndExecution:
+    """End all that executes, gently; nothing else begins."""
+
+
+@dataclass(frozen=True, slots=True)
 class Pause:
     """Stop the driver; tasks keep their states."""
 
     outcome: Outcome
     message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Finish:
     outcome: Outcome
 
 
-Action = StartAttempt | Land | Settle | CheckFinally | Pause | Finish
+Action = StartAttempt | Land | Settle | CheckFinally | EndExecution | Pause | Finish
 
 EXIT_CODES = {
     Outcome.RUNNING: ExitCode.OK,
@@ -67,9 +73,16 @@ EXIT_CODES = {
     Outcome.FAILED: ExitCode.INCOMPLETE,
     Outcome.REGRESSION: ExitCode.REGRESSION,
     Outcome.BUDGET: ExitCode.BUDGET,
-    Outcome.WAITING: ExitCode.LOCKED,
+    Outcome.WAITING: ExitCode.WAITING,
     Outcome.INTERRUPTED: ExitCode.INTERRUPTED,
 }
+
+
+def exit_code(run: Run) -> ExitCode:
+    """Say how the command that drove the run ends; a wait for another run's lock has a code of its own."""
+    if run.outcome is Outcome.WAITING and run.contended:
+        return ExitCode.LOCKED
+    return EXIT_CODES[run.outcome]
 
 
 def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple[Action, ...]:
@@ -80,9 +93,14 @@ def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple
     """
     if run.outcome is not Outcome.RUNNING:
         return ()
-    wall_s = run.start.settings.wall_s
+    if unknown := run.landing and run.tasks[run.landing].undetermined:
+        return (_ask(unknown),)
+    if run.cancelled:
+        return _cancel(run)
+    wall_s = run.settings.wall_s
     if wall_s is not None and elapsed_s >= wall_s:
-        return (Pause(Outcome.BUDGET, f"the run's `budget.wall` of {format_duration(wall_s)} is used up"),)
+        spent = f"the run's `budget.wall` of {format_duration(wall_s)} is used up"
+        return (Pause(Outcome.BUDGET, spent, f"otto resume {run.id} --wall DURATION"),)
     settled = tuple(Settle(name, _stranded(run, name)) for name in run.doomed)
     if settled:
         return settled
@@ -90,7 +108,7 @@ def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple
     unsupplied = [name for name in run.ready if run.spec(name).role != "foundation"] if missing else []
     if unsupplied:
         return tuple(Settle(name, _contracts_missing(run, missing)) for name in unsupplied)
-    free = run.start.settings.concurrency - len(run.running)
+    free = run.settings.concurrency - len(run.running)
     startable = [name for name in run.ready if name not in contended] if contended else run.ready
     starts = tuple(StartAttempt(name) for name in startable[: max(free, 0)])
     lands = (Land(run.queue[0]),) if run.queue and run.landing is None else ()
@@ -105,7 +123,7 @@ def wakes_at(run: Run) -> float | None:
 
     Contended tasks aside: who probes for them asks again each time.
     """
-    return run.start.settings.wall_s
+    return run.settings.wall_s
 
 
 def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> Then:
@@ -114,6 +132,30 @@ def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> Then
     `retry` while attempts are left, else `hold`.
     """
     return "retry" if repeatable and task.attempts_left(run.spec(task.id)) > 0 else "hold"
+
+
+def _ask(unknown: ev.LandingUndetermined) -> Pause:
+    """Leave to a person what cannot be determined (X10)."""
+    task = unknown.task
+    return Pause(
+        Outcome.WAITING,
+        f"nobody can tell whether {task!r} landed: {unknown.why}",
+        f"`otto approve {task}` if it did; `otto retry {task}` if it did not, or `otto skip {task}`",
+    )
+
+
+def _cancel(run: Run) -> tuple[Action, ...]:
+    """Bring a cancelled run to its end: what executes first, then every task, then the run."""
+    if run.running or run.landing:
+        return (EndExecution(),)
+    by = run.cancelled.by if run.cancelled else ""
+    reason = Reason(
+        kind=ReasonKind.CANCELLED,
+        message=f"the run was cancelled by {by}",
+        hint=f"otto retry TASK, then: otto resume {run.id}",
+    )
+    left = [task.id for task in run.plan.tasks if not run.tasks[task.id].status.settled]
+    return tuple(Settle(name, reason) for name in left) or (Finish(_outcome(run)),)
 
 
 def _at_rest(run: Run, elapsed_s: float, waiting: list[ev.LockContended]) -> tuple[Action, ...]:
@@ -136,7 +178,7 @@ def _at_rest(run: Run, elapsed_s: float, waiting: list[ev.LockContended]) -> tup
 
 def _wait_or_pause(run: Run, elapsed_s: float, waiting: list[ev.LockContended]) -> tuple[Action, ...]:
     """Go on waiting for locks of other runs while any of them may be waited for."""
-    limit_s = run.start.settings.lock_wait_s
+    limit_s = run.settings.lock_wait_s
     if limit_s is None or any(elapsed_s < (met.elapsed_s or 0.0) + limit_s for met in waiting):
         return ()
     met = waiting[0]
@@ -146,6 +188,7 @@ def _wait_or_pause(run: Run, elapsed_s: float, waiting: list[ev.LockContended]) 
         Pause(
             Outcome.WAITING,
             f"the task {met.task!r} has to wait: {met.told}{waited}{more}",
+            f"otto resume {run.id} --wait",
         ),
     )
 
@@ -165,7 +208,7 @@ def _stranded(run: Run, name: str) -> Reason:
 
     A foundation's failure is named before any other.
     """
-    failed = [n for n in run.spec(name).after if run.tasks[n].status is TaskStatus.FAILED]
+    failed = bad_predecessors(run, name)
     foundations = [n for n in failed if run.spec(n).role == "foundation"]
     culprit = (foundations or failed)[0]
     kind = ReasonKind.FOUNDATION_UNSATISFIED if foundations else ReasonKind.DEPENDENCY_FAILED

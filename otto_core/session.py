@@ -19,12 +19,14 @@ from otto_core.config import Settings
 from otto_core.copies import Copies
 from otto_core.copies import secrets as secrets_of
 from otto_core.environment import allowed
+from otto_core.errors import Locked
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
 from otto_core.locks import LockTable
 from otto_core.sandbox import View, view_of, with_repository
 from otto_core.slots import Pool, Slot, worktree_root
 from otto_core.state import Run
+from otto_core.transitions import apply
 
 T = TypeVar("T")
 Observer = Callable[[ev.Event, Run], None]
@@ -51,16 +53,19 @@ class Session:
         default_factory=lambda: ThreadPoolExecutor(thread_name_prefix="otto-git")
     )
     started: float = field(default_factory=time.monotonic)
+    before_s: float = field(init=False)
+    """How long earlier drivers of the run worked on it."""
     pool: Pool = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep the slots of attempts for as long as this driver drives."""
         self.pool = Pool(self.worktrees, "slot", self.settings.worktrees.ports)
+        self.before_s = self.run.elapsed_s
 
     @property
     def elapsed_s(self) -> float:
-        """Seconds that this driver has been at work, by the monotonic clock."""
-        return time.monotonic() - self.started
+        """Seconds that drivers have worked on the run, by the monotonic clock."""
+        return self.before_s + time.monotonic() - self.started
 
     @property
     def logs(self) -> Path:
@@ -68,7 +73,12 @@ class Session:
         return self.repository.store / "logs" / self.run.id
 
     def append(self, *events: ev.Event) -> bool:
-        """Journal events decided on the present state; False if someone else moved a task first."""
+        """Journal events decided on the present state; False if someone else moved a task first.
+
+        Raises:
+            Locked: another driver goes on with the run.
+
+        """
         timed = [structs.replace(event, elapsed_s=round(self.elapsed_s, 3)) for event in events]
         match self.journal.append(self.run, timed):
             case Appended(run):
@@ -76,9 +86,25 @@ class Session:
                 for event in timed:
                     self.observe(event, run)
                 return True
-            case Outdated(run):
-                self.run = run
+            case Outdated():
+                self.catch_up()
                 return False
+
+    def catch_up(self) -> None:
+        """Fold what others journalled of the run, such as a person's decisions, and tell the observer.
+
+        Raises:
+            Locked: another driver goes on with the run.
+
+        """
+        drives = self.run.drives
+        for stored in self.journal.events(self.run.id, after=self.run.seq):
+            self.run = structs.replace(apply(self.run, stored.event), seq=stored.seq)
+            self.observe(stored.event, self.run)
+        if self.run.drives != drives:
+            raise Locked(
+                f"{self.run.id} is driven by {self.run.driver} now", hint=f"otto status {self.run.id}"
+            )
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do blocking Git or file work off the event loop."""

@@ -12,7 +12,7 @@ from otto_core.cli.land import Landing, land_built
 from otto_core.cli.plan import require_plan, show_plan, tell_warnings
 from otto_core.compose import Composed, Locking, compose
 from otto_core.delivery import Order, require_branch
-from otto_core.errors import Interrupted, Locked, UsageError
+from otto_core.errors import ExitCode, Interrupted, Locked, UsageError
 from otto_core.execution import claim_orphans
 from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
@@ -20,7 +20,7 @@ from otto_core.kernel import spare_memory
 from otto_core.model import Outcome
 from otto_core.presence import landed_in_git
 from otto_core.report import document, summary
-from otto_core.scheduler import EXIT_CODES
+from otto_core.scheduler import exit_code
 from otto_core.state import Run
 from planner.durations import parse_duration
 
@@ -114,9 +114,9 @@ def build(  # noqa: PLR0913 -- a parameter for each option
         )
     with select.opened() as (_, journal):
         run = record_shown(repository, journal, run)
-    if as_json and run.outcome is Outcome.WAITING:
-        raise Locked(f"{run.id}: {run.paused}", hint=f"otto status {run.id}")
-    landing = Landing(None, EXIT_CODES[run.outcome])
+    if as_json and run.paused and exit_code(run) is ExitCode.LOCKED:
+        raise Locked(f"{run.id}: {run.paused.message}", hint=f"otto status {run.id}")
+    landing = Landing(None, exit_code(run))
     if into and run.outcome is Outcome.LANDED:
         landing = land_built(repository, Order(run.id, f"refs/heads/{into}", str(target)))
         with select.opened() as (_, journal):

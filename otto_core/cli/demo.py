@@ -18,7 +18,7 @@ from otto_core.git.repository import GitRepository, init_sample
 from otto_core.model import Reason
 from otto_core.refnames import run_ref
 from otto_core.report import summary
-from otto_core.scheduler import EXIT_CODES
+from otto_core.scheduler import exit_code
 from otto_core.state import Run
 
 SAMPLE = "shop"
@@ -65,7 +65,7 @@ def demo(context: click.Context, *, place: Path | None) -> None:
         output.line(f"{str(commit.id)[:7]} {commit.subject}")
     output.line("")
     output.line(f"Look around: cd {home} && {program} status   (or graph, show TASK, diff TASK, log)")
-    context.exit(EXIT_CODES[run.outcome])
+    context.exit(exit_code(run))
 
 
 class _Refusals:

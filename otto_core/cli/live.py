@@ -161,7 +161,7 @@ class Live:
                 return Styled("checking" if checking else "waits to land", "blue")
             case TaskStatus.LANDED:
                 return Styled(f"{(task.commit or '')[:SHORT]}  {run.spec(name).title}", dim=True)
-            case TaskStatus.HELD | TaskStatus.FAILED if task.reason:
+            case TaskStatus.HELD | TaskStatus.FAILED | TaskStatus.SKIPPED if task.reason:
                 return Styled(f"{task.reason.kind}: {task.reason.message}", output.MARKS[task.status].colour)
             case TaskStatus.PENDING if task.reason:
                 return Styled(f"to be tried again: {task.reason.kind}", "yellow")

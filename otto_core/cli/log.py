@@ -36,7 +36,7 @@ def log(*, run_name: str | None, follow: bool, as_json: bool) -> None:
                 break
             wait(POLL_S)
     if follow and run.outcome is Outcome.RUNNING:
-        output.warn(f"nobody drives {run.id} any more; it was driven by {run.start.driver}")
+        output.warn(f"nobody drives {run.id} any more; it was driven by {run.driver}")
 
 
 def _print(stored: Stored, run: Run, *, as_json: bool) -> None:

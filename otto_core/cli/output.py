@@ -49,6 +49,7 @@ MARKS: Mapping[TaskStatus, Mark] = {
     TaskStatus.UNCHANGED: Mark("=", "green"),
     TaskStatus.HELD: Mark("!", "yellow"),
     TaskStatus.FAILED: Mark("✗", "red"),
+    TaskStatus.SKIPPED: Mark("-", "bright_black"),
 }
 
 OUTCOME_COLOURS: Mapping[Outcome, str] = {

@@ -16,7 +16,7 @@ _NAMED = 5
 
 def introduction(run: Run) -> tuple[str, ...]:
     """Say what a run is about to do, and what with (P12)."""
-    settings, verify = run.start.settings, run.plan.verify
+    settings, verify = run.settings, run.plan.verify
     checks, final = ([command.text for command in commands] for commands in (verify.each, verify.final))
     checked = [task.id for task in run.plan.tasks if task.verify]
     budget = "none" if settings.wall_s is None else format_duration(settings.wall_s)
@@ -44,7 +44,7 @@ def _agent(name: str) -> str:
 def _made_fit(run: Run) -> list[str]:
     """Say what comes to a worktree beside the files of a commit, if anything."""
     commands = [command.text for command in run.plan.setup.commands] if run.plan.setup else []
-    copied = run.start.settings.copied
+    copied = run.settings.copied
     return [
         *([f"  setup of a worktree: {'; '.join(commands)}"] if commands else []),
         *([f"  copied into worktrees: {', '.join(copied)}"] if copied else []),
@@ -84,7 +84,9 @@ def sentence(event: ev.Event, run: Run) -> str:
     """Say what happened, without its subject; `run` is any state of the run that knows the plan."""
     if isinstance(event, ev.AttemptStarted | ev.AttemptEnd):
         return _of_attempt(event, run)
-    if isinstance(event, ev.LandingEvent | ev.TaskFailed):
+    if isinstance(event, ev.DecisionEvent):
+        return _of_decision(event)
+    if isinstance(event, ev.LandingStep | ev.TaskFailed):
         return _of_landing(event)
     return _of_run(event, run)
 
@@ -104,10 +106,12 @@ def _of_attempt(event: ev.AttemptStarted | ev.AttemptEnd, run: Run) -> str:
             refused = f"attempt {event.attempt} failed{_took(event.telemetry)}"
             return f"{refused} ({event.reason.kind}): {event.reason.message}{_then(event.then)}"
         case ev.AttemptInterrupted():
-            return f"attempt {event.attempt} was interrupted and does not count"
+            how = "was lost with its driver" if event.lost else "was interrupted"
+            kept = f"; what it wrote is kept at {event.snapshot[:SHORT]}" if event.snapshot else ""
+            return f"attempt {event.attempt} {how} and does not count{kept}"
 
 
-def _of_landing(event: ev.LandingEvent | ev.TaskFailed) -> str:
+def _of_landing(event: ev.LandingStep | ev.TaskFailed) -> str:
     match event:
         case ev.LandingStarted():
             note = f" ({event.note})" if event.note else ""
@@ -116,16 +120,34 @@ def _of_landing(event: ev.LandingEvent | ev.TaskFailed) -> str:
             return f"landed as {event.commit[:SHORT]}"
         case ev.LandingLost():
             return "the landing did not happen: the tip was not where it was expected"
+        case ev.LandingUndetermined():
+            return f"nobody can tell whether it landed: {event.why}"
         case ev.LandingRejected():
             return f"refused ({event.reason.kind}): {event.reason.message}{_then(event.then)}"
         case ev.TaskFailed():
             return f"failed for good ({event.reason.kind}): {event.reason.message}"
 
 
-def _of_run(event: ev.RunEvent, run: Run) -> str:
+def _of_decision(event: ev.DecisionEvent) -> str:
     match event:
-        case ev.RunStarted():
-            return f"starts on {event.base[:SHORT]}, driven by {event.driver}: {event.intent}"
+        case ev.TaskSkipped():
+            return f"skipped by {event.by}"
+        case ev.TaskReopened(because=None):
+            return f"to be tried again, as {event.by} decided"
+        case ev.TaskReopened():
+            return f"to be tried again, as {event.because} is"
+        case ev.LandingDecided(then="landed"):
+            return f"did land, as {event.by} decided"
+        case ev.LandingDecided():
+            return f"did not land, as {event.by} decided: {event.then}"
+        case ev.RunCancelled():
+            return f"cancelled by {event.by}"
+
+
+def _of_run(event: ev.RunStep, run: Run) -> str:
+    match event:
+        case ev.RunStarted() | ev.RunPaused() | ev.RunResumed() | ev.RunFinished():
+            return _of_course(event)
         case ev.PlanStored():
             tasks = len(event.plan.tasks)
             counted = "1 task" if tasks == 1 else f"{tasks} tasks"
@@ -142,10 +164,6 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
             return _of_final(regressed)
         case ev.LockContended() | ev.LockFreed():
             return _of_lock(event)
-        case ev.RunPaused():
-            return f"paused ({event.outcome}): {event.message}"
-        case ev.RunFinished():
-            return f"finished: {event.outcome}"
         case ev.Shown():
             target = (
                 f"{event.target.removeprefix('refs/heads/') or 'no branch'} at {_short(event.target_commit)}"
@@ -153,6 +171,18 @@ def _of_run(event: ev.RunEvent, run: Run) -> str:
             return f"shown: {target}, result at {_short(event.commit)}"
         case ev.DeliveryStarted() | ev.DeliveryWriting() | ev.DeliveryApplied() | ev.DeliveryUndone():
             return _of_delivery(event)
+
+
+def _of_course(event: ev.RunStarted | ev.RunPaused | ev.RunResumed | ev.RunFinished) -> str:
+    match event:
+        case ev.RunStarted():
+            return f"starts on {event.base[:SHORT]}, driven by {event.driver}: {event.intent}"
+        case ev.RunPaused():
+            return f"paused ({event.outcome}): {event.message}"
+        case ev.RunResumed():
+            return f"goes on, driven by {event.driver}"
+        case ev.RunFinished():
+            return f"finished: {event.outcome}"
 
 
 def _of_lock(event: ev.LockContended | ev.LockFreed) -> str:
@@ -202,7 +232,7 @@ def _judged(event: ev.Checked, run: Run) -> str:
             code = "could not be executed" if verdict.exit_code is None else f"exit {verdict.exit_code}"
             how = f"fails on {tree} in {took} ({code})"
         case "timeout":
-            limit = format_duration(run.start.settings.verify_timeout_s)
+            limit = format_duration(run.settings.verify_timeout_s)
             how = f"does not end on {tree}: `verify.timeout` of {limit} fired"
     excused = (
         "; so it does not count until it passes" if event.baseline and verdict.result == "failed" else ""

@@ -151,6 +151,10 @@ class GitRepository:
                 f"the base {revision!r} does not name a commit here", hint="see `git branch -a` and `git log`"
             ) from error
 
+    def has(self, oid: Oid) -> bool:
+        """Tell whether an object is there."""
+        return oid in self.repo
+
     def tree_of(self, commit: Oid) -> Oid:
         """Give the tree of a commit."""
         return self.repo[commit].peel(pygit2.Commit).tree_id

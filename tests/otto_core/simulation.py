@@ -14,7 +14,8 @@ from msgspec import structs
 from otto_core import events as ev
 from otto_core.model import Outcome, Reason, ReasonKind, TaskStatus, Telemetry, Verdict
 from otto_core.scheduler import CheckFinally, Finish, Land, Pause, Settle, StartAttempt, decide, retry_or_hold
-from otto_core.state import Run, apply
+from otto_core.state import Run
+from otto_core.transitions import apply
 from planner.canonical import plan_id
 from planner.model import Plan
 
@@ -30,6 +31,7 @@ SETTINGS = ev.RunSettings(
     locks="unlocked",
     sandbox="subreaper",
 )
+PERSON = "ada@workshop"
 TELEMETRY = Telemetry(duration_s=0, missing="test")
 
 
@@ -242,11 +244,10 @@ def check_invariants(before: Run, after: Run) -> None:
             assert not unmet, f"I5: {name} runs before {unmet}"
             stored = {p.revision for p in after.stored}
             assert task.attempts[-1].start.revision in stored, "I1: no stored plan"
-        counted = len(task.attempts) - task.interrupted
-        assert counted <= after.spec(name).max_attempts, f"I9: {name} has too many attempts"
+        assert task.counted - task.forgiven <= after.spec(name).max_attempts, f"I9: {name} is tried too often"
         ended = task.attempts[:-1] if task.status is TaskStatus.RUNNING else task.attempts
         assert all(attempt.end is not None for attempt in ended), f"I12: {name} has an attempt without an end"
-        if task.status is TaskStatus.FAILED:
+        if task.status.ended_badly:
             assert task.reason is not None, f"{name} failed without a reason"
     assert_indexes(after)
 

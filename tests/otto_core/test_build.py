@@ -178,7 +178,8 @@ def test_i14_b1_the_wall_budget_pauses_the_run_and_ends_what_executes(repo: Path
     (repo / "otto.yaml").write_text("budget: {wall: 1s}\n")
     run = run_plan(repo, feature("mine", "echo work > mine.txt; sleep 60"))
     assert run.outcome is Outcome.BUDGET
-    assert "`budget.wall` of 1s" in run.paused
+    assert run.paused is not None
+    assert "`budget.wall` of 1s" in run.paused.message
     assert run.tasks["mine"].status is TaskStatus.PENDING
     kept = f"refs/otto/runs/{run.id}/tasks/mine/attempt-1"
     assert git(repo, "show", f"{kept}:mine.txt") == "work"

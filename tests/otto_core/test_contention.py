@@ -183,7 +183,8 @@ def test_r_g3_contention_that_comes_up_later_ends_in_exit_6_when_nothing_else_ca
     assert run is not None
     assert theirs is not None
     assert [task.status for task in run.tasks.values()] == [TaskStatus.LANDED, TaskStatus.PENDING]
-    assert f"'slow' of {theirs.id}" in run.paused
+    assert run.paused is not None
+    assert f"'slow' of {theirs.id}" in run.paused.message
     assert f"otto status {theirs.id}" in out
 
 

@@ -7,15 +7,16 @@ import pytest
 from merge.objects import Oid
 from merge.swap import swap
 from otto_core import events as ev
-from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.landing import Lander
 from otto_core.model import TaskStatus
+from otto_core.recovery import REPLAY, Effect, First
 from otto_core.reconcile import reconcile, reconcile_all
 from otto_core.refnames import run_ref
 from otto_core.runlock import hold
 from otto_core.state import Run
+from otto_core.transitions import TRANSITIONS
 from tests.builders import git, make_repo
 from tests.otto_core.runs import content, run_plan, writes
 
@@ -127,5 +128,51 @@ def test_r_x10_a_tip_that_does_not_stand_on_the_base_is_not_guessed_about(
     repository = GitRepository.discover(repo)
     tip_ref = run_ref(run.id, "tip")
     swap(repository.repo, tip_ref, repository.ref(tip_ref), alien)
-    with pytest.raises(RepositoryUnusable, match="does not stand on the run's base"):
-        reconciled(repo, run)
+    after = reconciled(repo, run)
+    assert after.tasks["two"].status is TaskStatus.LANDING
+    unknown = after.tasks["two"].undetermined
+    assert unknown is not None
+    assert "does not stand on the run's base" in unknown.why
+    assert reconciled(repo, after) == after, "it is asked once"
+
+
+@pytest.mark.parametrize("after_swap", [True, False])
+@pytest.mark.parametrize("then", ["landed", "retry", "skip"])
+def test_r_x10_what_a_person_says_of_a_rewritten_tip_is_done(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, after_swap: bool, then: ev.Decided
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=after_swap)
+    git(repo, "update-ref", "-d", run_ref(run.id, "tip"))
+    before = reconciled(repo, run)
+    landing = before.tasks["two"].landing
+    assert landing is not None
+    decision = ev.LandingDecided(task="two", attempt=1, then=then, by="ada@workshop")
+    with Journal.open(GitRepository.discover(repo).store / "otto.db") as journal:
+        appended = journal.append(before, [decision])
+    after = reconciled(repo, appended.run)
+    tip = git(repo, "rev-parse", run_ref(run.id, "tip"))
+    expected = {"landed": TaskStatus.LANDED, "retry": TaskStatus.PRODUCED, "skip": TaskStatus.SKIPPED}
+    assert after.tasks["two"].status is expected[then]
+    assert tip == after.tip == (landing.candidate if then == "landed" else before.tip)
+    assert reconciled(repo, after) == after
+
+
+def test_r_x10_a_tip_that_a_person_set_back_answers_by_itself(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=True)
+    git(repo, "update-ref", "-d", run_ref(run.id, "tip"))
+    unknown = reconciled(repo, run)
+    git(repo, "update-ref", run_ref(run.id, "tip"), unknown.tip)
+    assert reconciled(repo, unknown).tasks["two"].status is TaskStatus.PRODUCED
+
+
+def test_r_x4_every_state_has_its_row_and_no_row_allows_what_the_state_machine_forbids() -> None:
+    assert set(REPLAY) == set(TaskStatus)
+    for status, row in REPLAY.items():
+        executes = Effect.EXECUTE in row.repeats
+        startable = row.leaves in TRANSITIONS[ev.AttemptStarted][0]
+        assert startable or not executes, f"{status}: an attempt cannot start from {row.leaves}"
+        lands = Effect.SWAP in row.repeats or Effect.PREPARE in row.repeats
+        assert not lands or row.leaves in TRANSITIONS[ev.LandingStarted][0]
+        assert (row.first is First.NOTHING) == (row.leaves is status)

@@ -174,7 +174,10 @@ def test_a_run_that_landed_nothing_says_so(repo: Path) -> None:
     told = summary(built.run)
     assert told[0] == "r-20261120-aaaa: failed, 0 of 1 task landed, 1 failed, in 0.6s"
     assert told[1] == f"nothing landed; the base is {built.base[:12]}"
-    assert [step.command for step in next_steps(built.run)] == ["otto show a --run r-20261120-aaaa"]
+    assert [step.command for step in next_steps(built.run)] == [
+        "otto show a --run r-20261120-aaaa",
+        "otto retry a --run r-20261120-aaaa",
+    ]
 
 
 def test_i14_a_pause_is_told_with_the_name_of_the_limit_and_its_value(repo: Path) -> None:
@@ -191,7 +194,10 @@ def test_r_g3_a_contended_task_is_pending_and_says_whom_it_waits_for(repo: Path)
     assert told["waits_for"] == "'theirs' of r-20261120-othr (4711@workshop), which is writing **"
     assert task_document(built.run, "b", ())["waits_for"] is None
     built.pause(Outcome.WAITING, "a lock")
-    assert [step.command for step in next_steps(built.run)] == ["otto status r-20261120-othr"]
+    assert [step.command for step in next_steps(built.run)] == [
+        "otto status r-20261120-othr",
+        "otto resume r-20261120-aaaa",
+    ]
     built.append(ev.LockFreed(task="a"))
     assert waits_for(built.run, "a") is None
 
@@ -221,9 +227,9 @@ def test_a_regression_names_the_check(repo: Path) -> None:
         pytest.param(Outcome.LANDED, True, ["otto land"], id="landed"),
         pytest.param(Outcome.RUNNING, True, ["otto log"], id="running"),
         pytest.param(Outcome.REGRESSION, True, ["otto logs --check --run"], id="regression"),
-        pytest.param(Outcome.BUDGET, True, ["otto land"], id="budget"),
-        pytest.param(Outcome.WAITING, True, ["otto land"], id="waiting"),
-        pytest.param(Outcome.INTERRUPTED, False, [], id="interrupted before anything landed"),
+        pytest.param(Outcome.BUDGET, True, ["otto resume", "otto land"], id="budget"),
+        pytest.param(Outcome.WAITING, True, ["otto resume", "otto land"], id="waiting"),
+        pytest.param(Outcome.INTERRUPTED, False, ["otto resume"], id="interrupted before anything landed"),
     ],
 )
 def test_the_next_commands_fit_the_outcome(

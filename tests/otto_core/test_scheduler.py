@@ -130,7 +130,11 @@ def test_a_rejected_landing_is_tried_again_and_bounded() -> None:
 def test_r_b1_i14_the_wall_budget_pauses_the_run_and_names_itself() -> None:
     sim = Simulation(begin(a_plan(a_task("a")), settings=structs.replace(SETTINGS, wall_s=90.0)))
     assert decide(sim.run, 89.0) == (StartAttempt("a"),)
-    assert decide(sim.run, 90.0) == (Pause(Outcome.BUDGET, "the run's `budget.wall` of 1m30s is used up"),)
+    (pause,) = decide(sim.run, 90.0)
+    assert isinstance(pause, Pause)
+    assert pause.outcome is Outcome.BUDGET
+    assert pause.message == "the run's `budget.wall` of 1m30s is used up"
+    assert pause.hint == f"otto resume {sim.run.id} --wall DURATION"
 
 
 def waiting(wait_s: float | None, *tasks: Task) -> Simulation:

@@ -255,7 +255,8 @@ def test_final_checks_that_cannot_be_set_up_leave_the_run_unfinished_and_say_so(
     with Journal.open(shop.repo / ".git/otto/otto.db") as journal:
         run = journal.load(journal.run_ids()[-1])
     assert run.outcome is Outcome.INTERRUPTED
-    assert "exited with 7" in run.paused
+    assert run.paused is not None
+    assert "exited with 7" in run.paused.message
 
 
 def test_i1_setup_executes_only_as_a_step_of_a_stored_plan(tmp_path: Path) -> None:

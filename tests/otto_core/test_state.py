@@ -10,9 +10,18 @@ from otto_core import events as ev
 from otto_core.errors import IllegalTransition
 from otto_core.model import Outcome, ReasonKind, TaskStatus, Telemetry
 from otto_core.scheduler import StartAttempt, decide
-from otto_core.state import TRANSITIONS, apply
+from otto_core.transitions import TRANSITIONS, apply
 from tests.otto_core.plans import BASE, a_plan, a_task
-from tests.otto_core.simulation import SETTINGS, Simulation, a_contention, a_reason, a_verdict, begin, oid
+from tests.otto_core.simulation import (
+    PERSON,
+    SETTINGS,
+    Simulation,
+    a_contention,
+    a_reason,
+    a_verdict,
+    begin,
+    oid,
+)
 
 
 def simulation(**options: object) -> Simulation:
@@ -42,6 +51,8 @@ def bring_to(sim: Simulation, status: TaskStatus) -> None:
         case TaskStatus.FAILED:
             bring_to(sim, TaskStatus.HELD)
             sim.record(ev.TaskFailed(task="a", reason=a_reason(ReasonKind.AGENT_FAILED)))
+        case TaskStatus.SKIPPED:
+            sim.record(ev.TaskSkipped(task="a", reason=a_reason(ReasonKind.SKIPPED_BY_USER), by=PERSON))
     assert sim.run.tasks["a"].status is status
 
 
@@ -99,10 +110,16 @@ def event_of(kind: type[ev.TaskEvent], sim: Simulation) -> ev.TaskEvent:
         ev.LandingStarted: structs.asdict(landing_started(sim)),
         ev.LandingApplied: {"commit": oid("candidate"), "contracts": {}},
         ev.LandingLost: {},
+        ev.LandingUndetermined: {"why": "the tip is gone"},
+        ev.LandingDecided: {"then": "retry", "by": PERSON},
         ev.LandingRejected: {"reason": reason, "then": "hold"},
     }
     if kind is ev.TaskFailed:
         return ev.TaskFailed(task="a", reason=reason)
+    if kind is ev.TaskSkipped:
+        return ev.TaskSkipped(task="a", reason=reason, by=PERSON)
+    if kind is ev.TaskReopened:
+        return ev.TaskReopened(task="a", by=PERSON)
     return kind(**{**common, **extra[kind]})
 
 
@@ -117,6 +134,10 @@ def test_every_event_is_accepted_exactly_in_the_states_of_the_table(
     sim = simulation(allow_empty=True)
     bring_to(sim, status)
     event = event_of(kind, sim)
+    if kind is ev.TaskFailed and status is TaskStatus.PRODUCED:
+        sim.record(ev.RunCancelled(by=PERSON))
+    if kind is ev.LandingDecided and status is TaskStatus.LANDING:
+        sim.record(event_of(ev.LandingUndetermined, sim))
     sources, targets = TRANSITIONS[kind]
     if status in sources:
         assert apply(sim.run, event).tasks["a"].status in targets

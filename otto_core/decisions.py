@@ -1,0 +1,119 @@
+"""A person's decisions: what each of them means for the state, or why the state forbids it. Pure.
+
+Each gives the events to journal, all at once. They are safe beside a driver: the journal refuses them if a
+task that they name has moved since, and so does it refuse what a driver decided before them.
+"""
+
+from dataclasses import dataclass
+
+from otto_core import events as ev
+from otto_core.model import Reason, ReasonKind, TaskStatus
+from otto_core.state import Run, bad_predecessors
+
+S = TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The state forbids it; `hint` is what can be done instead."""
+
+    message: str
+    hint: str
+
+
+Decision = tuple[ev.Event, ...] | Refused
+
+
+def retry(run: Run, name: str, by: str) -> Decision:
+    """Have a task tried again, and with it all that ended only because it did (KeyError: no such task)."""
+    task = run.tasks[name]
+    match task.status:
+        case S.LANDING if task.undetermined is not None:
+            return (_decided(task.undetermined, "retry", by),)
+        case S.HELD | S.FAILED | S.SKIPPED:
+            if before := bad_predecessors(run, name):
+                others = " ".join(before)
+                return Refused(f"{name!r} stands on what did not land: {others}", f"otto retry {others}")
+            return tuple(
+                ev.TaskReopened(task=each, by=by, because=None if each == name else name)
+                for each in (name, *_consequences(run, name))
+            )
+        case S.LANDED | S.UNCHANGED:
+            return Refused(f"{name!r} has {_WORDS[task.status]}: there is nothing to try again", _look(run))
+        case _:
+            return Refused(f"{name!r} has not ended: it {_WORDS[task.status]}", _look(run))
+
+
+def skip(run: Run, name: str, by: str) -> Decision:
+    """Have a task neither run nor land (KeyError: no such task)."""
+    task = run.tasks[name]
+    match task.status:
+        case S.LANDING if task.undetermined is not None:
+            return (_decided(task.undetermined, "skip", by),)
+        case S.PENDING | S.PRODUCED | S.HELD:
+            return (ev.TaskSkipped(task=name, reason=skipped(run, name, by), by=by),)
+        case S.RUNNING | S.LANDING:
+            return Refused(f"{name!r} {_WORDS[task.status]} at this moment", f"wait for it, or: {_end(run)}")
+        case _:
+            return Refused(f"{name!r} has {_WORDS[task.status]}: nothing is left to skip", _look(run))
+
+
+def approve(run: Run, name: str, by: str) -> Decision:
+    """Confirm what only a person can: that a landing did happen (KeyError: no such task)."""
+    unknown = run.tasks[name].undetermined
+    if unknown is None:
+        return Refused(f"nothing of {name!r} waits for an approval", _look(run))
+    return (_decided(unknown, "landed", by),)
+
+
+def cancel(run: Run, by: str) -> Decision:
+    """Bring a run to its end as it is; nothing to journal where that has been decided already."""
+    if run.outcome.is_final:
+        return Refused(f"{run.id} is over: {run.outcome}", _look(run))
+    return () if run.cancelled else (ev.RunCancelled(by=by),)
+
+
+def skipped(run: Run, name: str, by: str) -> Reason:
+    """Say why a task that a person skips will not land."""
+    return Reason(
+        kind=ReasonKind.SKIPPED_BY_USER,
+        message=f"skipped by {by}",
+        hint=f"otto retry {name}, then: otto resume {run.id}",
+    )
+
+
+def _consequences(run: Run, name: str) -> list[str]:
+    """List what ended only because the task, or another one listed here, did; in the order of the plan."""
+    reopened = {name}
+    for spec in run.plan.tasks:
+        task = run.tasks[spec.id]
+        if task.status is not S.FAILED or task.reason is None or not task.reason.kind.is_consequence:
+            continue
+        if (before := bad_predecessors(run, spec.id)) and reopened.issuperset(before):
+            reopened.add(spec.id)
+    return [spec.id for spec in run.plan.tasks if spec.id in reopened - {name}]
+
+
+def _decided(unknown: ev.LandingUndetermined, then: ev.Decided, by: str) -> ev.LandingDecided:
+    return ev.LandingDecided(task=unknown.task, attempt=unknown.attempt, then=then, by=by)
+
+
+def _look(run: Run) -> str:
+    return f"otto status {run.id}"
+
+
+def _end(run: Run) -> str:
+    return f"otto cancel {run.id}"
+
+
+_WORDS = {
+    S.PENDING: "waits for its turn",
+    S.RUNNING: "is being executed",
+    S.PRODUCED: "waits to land",
+    S.LANDING: "is landing",
+    S.LANDED: "landed",
+    S.UNCHANGED: "ended unchanged",
+    S.HELD: "is held",
+    S.FAILED: "failed",
+    S.SKIPPED: "been skipped",
+}
