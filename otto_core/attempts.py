@@ -30,16 +30,19 @@ from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.linked import identity, unregistered_after
 from otto_core.model import Telemetry
+from otto_core.occupancy import Occupant, Work, leave, occupy
+from otto_core.places import identity as identity_of
 from otto_core.places import remove, write_new
 from otto_core.refnames import task_ref
 from otto_core.refs import pin
+from otto_core.salvage import place_of_kept
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
 from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot
 from otto_core.snapshot import Captured, capture
 from otto_core.state import Run, TaskState
-from otto_core.worktrees import leave, occupy, overlay, set_aside
+from otto_core.worktrees import overlay, set_aside
 from otto_core.writesets import Contention
 from planner.canonical import plan_id
 from planner.model import Plan, Task
@@ -70,11 +73,11 @@ async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
             session.append(_not_begun(session, started, place))
             return
         ending = await gate.execute(AttemptStep(started.revision, started.plan_id, name), place)
-        if not isinstance(ending, Survived):
-            leave(slot)
         telemetry = AGENTS[task.agent].telemetry(getattr(ending, "duration_s", 0.0))
         end = await session.in_thread(partial(_end, session, slot, started, task, ending, telemetry))
         session.append(end)
+        if not isinstance(ending, Survived):
+            leave(slot)
 
 
 # --- before
@@ -118,10 +121,26 @@ async def _prepare(
             await session.in_thread(partial(_lay_over, session, slot, pinned, name))
         write_new(slot.prompt_file, stored.plan.task(name).prompt.encode())
         place = _place(session, slot, started)
-        occupy(slot, place.marker)
+        occupy(slot, _occupant(slot, pinned, started, place.marker))
     except (OSError, RepositoryUnusable, GitError) as error:
         return broken(error, behalf)
     return place
+
+
+def _occupant(slot: Slot, run: Run, started: ev.AttemptStarted, marker: str) -> Occupant:
+    """Say who is about to use the slot, with all that it takes to keep what it writes."""
+    work = Work(
+        run=run.id,
+        task=started.task,
+        attempt=started.attempt,
+        base=started.base,
+        owns=run.spec(started.task).owns,
+        max_file_bytes=run.settings.max_file_bytes,
+        worktree=identity_of(slot.path),
+        linked=slot.linked,
+        apart=tuple(slot.apart),
+    )
+    return Occupant(marker=marker, work=work)
 
 
 def _not_begun(session: Session, started: ev.AttemptStarted, fitness: Unfit | Stopped) -> ev.AttemptEnd:
@@ -203,6 +222,19 @@ def _place(session: Session, slot: Slot, started: ev.AttemptStarted) -> Place:
 # --- after
 
 
+def lost(run: Run, started: ev.AttemptStarted, snapshot: str | None, kept: str) -> ev.AttemptInterrupted:
+    """Give the end of an attempt whose driver died; `kept` says in words where what it wrote is.
+
+    Its duration is what is known: until the last thing that its driver journalled.
+    """
+    known_s = max(0.0, run.elapsed_s - (started.elapsed_s or 0.0))
+    missing = f"its driver, {run.driver}, died; {kept}; its log is {started.log}"
+    telemetry = Telemetry(duration_s=round(known_s, 3), missing=missing)
+    return ev.AttemptInterrupted(
+        task=started.task, attempt=started.attempt, snapshot=snapshot, telemetry=telemetry, lost=True
+    )
+
+
 def _end(
     session: Session, slot: Slot, started: ev.AttemptStarted, task: Task, ending: Ending, telemetry: Telemetry
 ) -> ev.AttemptEnd:
@@ -279,7 +311,7 @@ def _judge(
 
 def _kept(session: Session, started: ev.AttemptStarted) -> Path:
     """Say where an attempt's worktree is set aside."""
-    return session.worktrees / "kept" / session.run.id / f"{started.task.replace('/', '.')}.{started.attempt}"
+    return place_of_kept(session.worktrees, session.run.id, started.task, started.attempt)
 
 
 def _keep(run: str, repository: GitRepository, started: ev.AttemptStarted, captured: Captured) -> Oid:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from otto_core.mounts import require_local
 from otto_core.reconcile import reconcile_all
 from otto_core.runlock import hold
 from otto_core.sandbox import choose
-from otto_core.session import Observer, open_session
+from otto_core.session import Observer, Session, open_session
 from otto_core.slots import worktree_root
 from otto_core.state import Run
 from otto_core.writesets import refusal, write_set
@@ -49,11 +49,9 @@ def build(
             file system; then nothing was written.
 
     """
-    repository.require_writable()
-    home()  # whoever has none is told before anything is written
-    require_local(repository.common_dir)
+    require_place(repository)
     if locking.held and locking.wait_s == 0:
-        _require_free(repository, composed.plan)
+        require_free(repository, composed.plan, [task.id for task in composed.plan.tasks])
     worktrees = worktree_root(repository, composed.settings.worktrees.root)
     copies = gather(repository, composed.settings.worktrees.copy)
     for warning in (*copies.warnings, *_scarcity(repository, composed, worktrees)):
@@ -65,8 +63,6 @@ def build(
         run_id = new_run_id(datetime.now(UTC), journal.run_ids())
         stack.enter_context(hold(repository.store, run_id))
         locks = LockTable(repository.store, run_id) if locking.held else None
-        if locks is not None:
-            locks.clear()
         sandbox, bwrap = choose(composed.settings.sandbox)
         settings = run_settings(
             composed.settings,
@@ -86,21 +82,40 @@ def build(
             slug=slug_of(composed.plan.intent),
         )
         session = open_session(run, journal, repository, composed.settings, copies, bwrap)
-        session.locks = locks
-        if observe is not None:
-            session.observe = observe
-        return asyncio.run(Driver(session).drive())
+        session.observe = observe or session.observe
+        return drive(session, locks)
 
 
-def _require_free(repository: GitRepository, plan: Plan) -> None:
-    """Refuse a plan that another run is in the way of.
+def drive(session: Session, locks: LockTable | None) -> Run:
+    """Drive a run to its end or to a pause. The caller holds its lock."""
+    session.locks = locks
+    if locks is not None:
+        locks.clear()
+    return asyncio.run(Driver(session).drive())
+
+
+def require_place(repository: GitRepository) -> None:
+    """Refuse what no run can be driven in, before anything is written.
 
     Raises:
-        Locked: another run is writing paths of the plan.
+        RepositoryUnusable: nothing can be written there, it is on a network file system, or the user has no
+            home.
 
     """
-    wanted = {task.id: write_set(plan, task) for task in plan.tasks}
-    if found := contentions(repository.store, wanted):
+    repository.require_writable()
+    home()
+    require_local(repository.common_dir)
+
+
+def require_free(repository: GitRepository, plan: Plan, tasks: Iterable[str], *, run: str = "") -> None:
+    """Refuse to execute tasks of a run that another one is in the way of.
+
+    Raises:
+        Locked: another run is writing paths of one of them.
+
+    """
+    wanted = {name: write_set(plan, plan.task(name)) for name in tasks}
+    if found := contentions(repository.store, wanted, run=run):
         raise refusal(found.values())
 
 

@@ -14,12 +14,12 @@ from otto_core.feedback import tail
 from otto_core.gate import CheckStep, ExecutionGate, Place
 from otto_core.judgement import too_many
 from otto_core.model import Reason, ReasonKind, Verdict
+from otto_core.occupancy import Occupant, leave, occupy
 from otto_core.ports import reserve
 from otto_core.session import Session
 from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot, borrow
 from otto_core.state import StoredPlan
-from otto_core.worktrees import leave, occupy
 from planner.model import Command
 
 Judged = Exited | TimedOut | Overgrown | Stopped | NotStarted | Survived
@@ -113,7 +113,7 @@ class Checker:
             try:
                 fitness = await set_up(session, self.gate, slot, commit, behalf)
                 place = self._place(slot, check, tree)
-                occupy(slot, place.marker)
+                occupy(slot, Occupant(marker=place.marker))
             except OSError as error:
                 fitness = broken(error, behalf)
             match fitness:

@@ -83,6 +83,25 @@ def configuration_at(
     return Configured(read_configuration(content, file=FILE_NAME, overrides=overrides), file_of)
 
 
+def wall_now(repository: GitRepository, base: Oid) -> float | None:
+    """Give the `budget.wall` (seconds) that a run on a base may have by now; None where nobody says one.
+
+    A budget decides how much is done, not what: so the person's `otto.yaml` in the checkout goes before that
+    of the base, as the environment goes before both.
+    """
+    beside = repository.workdir / FILE_NAME if repository.workdir else None
+    content = beside.read_bytes() if beside is not None and beside.is_file() else None
+    configurations = (
+        read_configuration(content, file=FILE_NAME),
+        configuration_at(repository, base).configuration,
+    )
+    for configuration in configurations:
+        said = next(setting for setting in configuration.listed if setting.key == "budget.wall")
+        if said.origin.kind != "default":
+            return configuration.settings.budget.wall
+    return None
+
+
 def _file_at(
     repository: GitRepository, commit: Oid
 ) -> tuple[bytes | None, Literal["commit", "checkout"] | None]:

@@ -4,11 +4,13 @@ Each gives the events to journal, all at once. They are safe beside a driver: th
 task that they name has moved since, and so does it refuse what a driver decided before them.
 """
 
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from otto_core import events as ev
 from otto_core.model import Reason, ReasonKind, TaskStatus
 from otto_core.state import Run, bad_predecessors
+from otto_core.transitions import fold
 
 S = TaskStatus
 
@@ -22,6 +24,25 @@ class Refused:
 
 
 Decision = tuple[ev.Event, ...] | Refused
+
+
+Verb = Callable[[Run, str, str], Decision]
+"""Decides about one task by its full id, on behalf of a person."""
+
+
+def together(verb: Verb, run: Run, names: Collection[str], by: str) -> Decision:
+    """Decide alike about several tasks: all or none, in the order of the plan (KeyError: no such task)."""
+    decided: list[ev.Event] = []
+    for spec in run.plan.tasks:
+        touched = {event.task for event in decided if isinstance(event, ev.TaskEvent)}
+        if spec.id in touched or spec.id not in names:
+            continue
+        decision = verb(run, spec.id, by)
+        if isinstance(decision, Refused):
+            return decision
+        decided += decision
+        run = fold(run, decision)
+    return tuple(decided)
 
 
 def retry(run: Run, name: str, by: str) -> Decision:

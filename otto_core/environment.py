@@ -4,6 +4,7 @@ And what Otto itself takes from its environment: the user's directories.
 """
 
 import os
+import pwd
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -54,6 +55,15 @@ def cache() -> Path:
         return Path(platformdirs.user_cache_dir("otto")).expanduser()
     except RuntimeError as error:
         raise _homeless() from error
+
+
+def person() -> str:
+    """Name who uses Otto here: `user@host`."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a user without an entry, as in a container
+        name = str(os.getuid())
+    return f"{name}@{os.uname().nodename}"
 
 
 def _homeless() -> RepositoryUnusable:

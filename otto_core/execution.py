@@ -1,18 +1,11 @@
 """One execution: a command from its start to the proof that nothing of it is left.
 
 A command is the leader of a session of its own, with a marker in its environment. When it ends, or must end,
-its whole tree does: TERM, a grace period, KILL, and then proof. What the tree is depends on the machine:
-
-- in a *namespace* (`cage` is a bubblewrap command line) it is all that lives in it. The kernel ends the rest
-  when the namespace's first process ends, and that process's end proves it;
-- *swept*, it is the process group and those descendants of this process (which adopts orphans) that carry
-  the marker, or shed it but work in the command's directory.
-
-Nothing else is ever signalled.
+its whole tree does: TERM, a grace period, KILL, and then proof. What the tree is depends on the machine
+(`otto_core.process_tree`): where `cage` is a bubblewrap command line, it is a namespace.
 """
 
 import asyncio
-import json
 import os
 import shutil
 import signal
@@ -23,16 +16,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Protocol
-
-import psutil
 
 from otto_core import kernel
 from otto_core.children import Child, ended, strangers
 from otto_core.process import MARKER, spawn
+from otto_core.process_tree import POLL_S, Namespace, Swept, Tree, readable
 from otto_core.redaction import Redactor
 
-_POLL_S = 0.02
 _PROOF_S = 10.0
 _CENSUS_S = 0.5
 """How often the processes of an execution are counted."""
@@ -197,10 +187,10 @@ async def _end_orphans() -> None:
             except ProcessLookupError:
                 continue
             kernel.reap(pid)
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(POLL_S)
 
 
-async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
+async def _start(command: Command, output: int) -> tuple[Child, Tree]:
     """Start the command, with its standard input in a file: nobody has to feed it."""
     place = command.cwd.resolve()  # now: the command may put something else there
     env = {**command.env, MARKER: command.marker}
@@ -212,7 +202,7 @@ async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
         if not command.cage:
             spawning = spawn(command.argv, cwd=command.cwd, env=env, stdin=stdin, output=output)
             child = await asyncio.wrap_future(spawning)
-            return child, _Swept(child.pid, command.marker, place)
+            return child, Swept(child.pid, command.marker, place)
         told, tell = os.pipe()
         try:
             argv = (command.cage[0], "--json-status-fd", str(tell), *command.cage[1:], *command.argv)
@@ -224,7 +214,7 @@ async def _start(command: Command, output: int) -> tuple[Child, "_Tree"]:
         finally:
             os.close(tell)
         try:
-            return child, await asyncio.to_thread(_Namespace.of, child.pid, told)
+            return child, await asyncio.to_thread(Namespace.of, child.pid, told)
         except BaseException:  # nobody would watch it: with the program that holds it, the namespace ends
             child.kill()
             child.wait()
@@ -290,7 +280,7 @@ def _write(log: int, data: bytes) -> None:
 # --- waiting
 
 
-async def _first_end(child: Child, tree: "_Tree", command: Command, stop: asyncio.Event) -> str:
+async def _first_end(child: Child, tree: Tree, command: Command, stop: asyncio.Event) -> str:
     exited = asyncio.create_task(_exit_of(child))
     stopped = asyncio.create_task(stop.wait())
     deadline = time.monotonic() + command.timeout_s
@@ -322,229 +312,31 @@ async def _exit_of(child: Child) -> None:
         return
     pidfd = os.pidfd_open(child.pid)
     try:
-        await _readable(pidfd, None)
+        await readable(pidfd, None)
         child.wait()
     finally:
         os.close(pidfd)
 
 
-async def _readable(file: int, limit_s: float | None) -> bool:
-    """Wait for a descriptor to be readable; False when the time is up."""
-    loop, ready = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_reader(file, ready.set)
-    try:
-        await asyncio.wait_for(ready.wait(), limit_s)
-    except TimeoutError:
-        return False
-    finally:
-        loop.remove_reader(file)
-    return True
-
-
 # --- ending
 
 
-class _Tree(Protocol):
-    """All processes of one execution."""
-
-    def members(self) -> tuple[int, ...]:
-        """List those that are alive; what only serves a namespace is no member."""
-        ...
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to each member once."""
-        ...
-
-    def kill(self) -> None:
-        """End what can be ended without a look at the members: the last resort, which may not fail."""
-        ...
-
-    async def is_gone(self, limit_s: float) -> bool:
-        """Wait at most `limit_s` for nothing of the tree to be alive; let nothing of it stay a zombie."""
-        ...
-
-    def began(self) -> bool:
-        """Tell of a tree that is gone whether the command itself was ever executed."""
-        ...
-
-    def close(self) -> None:
-        """Let go of what was held open to watch the tree."""
-        ...
-
-
-async def _end(child: Child, tree: _Tree, grace_s: float) -> tuple[int, ...]:
+async def _end(child: Child, tree: Tree, grace_s: float) -> tuple[int, ...]:
     """End what is left of the tree; give the processes that would not go."""
-    if child.poll() is not None and await tree.is_gone(_POLL_S):
+    if child.poll() is not None and await tree.is_gone(POLL_S):
         return ()
     tree.signal(signal.SIGTERM)
     deadline = time.monotonic() + grace_s
-    while not (gone := await _is_gone(child, tree, _POLL_S)) and time.monotonic() < deadline:
+    while not (gone := await _is_gone(child, tree, POLL_S)) and time.monotonic() < deadline:
         pass
     deadline = time.monotonic() + _PROOF_S
     while not gone and time.monotonic() < deadline:
         tree.signal(signal.SIGKILL)
-        gone = await _is_gone(child, tree, _POLL_S)
+        gone = await _is_gone(child, tree, POLL_S)
     return () if gone else (tree.members() or (child.pid,))
 
 
-async def _is_gone(child: Child, tree: _Tree, limit_s: float) -> bool:
+async def _is_gone(child: Child, tree: Tree, limit_s: float) -> bool:
     if child.poll() is None:
         await asyncio.sleep(limit_s)
     return child.poll() is not None and await tree.is_gone(limit_s)
-
-
-@dataclass(slots=True)
-class _Namespace:
-    """The processes of a PID namespace, by its first one: when that ends, the kernel has ended them all.
-
-    `told` is where bubblewrap reports, one JSON document a line (bwrap(1), `--json-status-fd`): first the
-    process it made, in the end how the command exited, unless it never got as far as executing it.
-    """
-
-    outer: int
-    told: int
-    said: bytes
-    first: int | None = None
-    pidfd: int | None = None
-
-    @classmethod
-    def of(cls, outer: int, told: int) -> "_Namespace":
-        """Hold the first process of the namespace; waits until bubblewrap has made it, or failed to."""
-        said = b""
-        while b"\n" not in said and (more := os.read(told, 4096)):
-            said += more
-        made = cls(outer, told, said)
-        with suppress(ValueError, KeyError, ProcessLookupError):  # none was made, or it is over already
-            made.first = int(json.loads(said.partition(b"\n")[0])["child-pid"])
-            made.pidfd = os.pidfd_open(made.first)
-        return made
-
-    def members(self) -> tuple[int, ...]:
-        """List what lives in the namespace beside its first process."""
-        return () if self.first is None else kernel.descendants(self.first)
-
-    def signal(self, number: signal.Signals) -> None:
-        """Ask each member to end; to kill them all, kill the first."""
-        if number is signal.SIGKILL:
-            self.kill()
-            return
-        for pid in self.members():
-            kernel.send(pid, number)
-
-    def kill(self) -> None:
-        """End the namespace."""
-        kernel.send(self.outer, signal.SIGKILL)
-        if self.pidfd is not None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
-
-    async def is_gone(self, limit_s: float) -> bool:
-        """Wait for the first process to end."""
-        if self.pidfd is not None and self.first is not None:
-            if not await _readable(self.pidfd, limit_s):
-                return False
-            kernel.reap(self.first)
-            os.close(self.pidfd)
-            self.pidfd = None
-        return True
-
-    def began(self) -> bool:
-        """Tell whether bubblewrap reported an exit code."""
-        while more := os.read(self.told, 4096):  # nobody holds the other end any more
-            self.said += more
-        return b'"exit-code"' in self.said
-
-    def close(self) -> None:
-        """Close the report, and the pidfd of a namespace that would not end."""
-        os.close(self.told)
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-
-
-@dataclass(frozen=True, slots=True)
-class _Swept:
-    """The processes of one execution: its group, and of this process's descendants those that are its."""
-
-    group: int
-    marker: str
-    place: Path
-    seen: set[int] = field(default_factory=set)
-
-    def members(self) -> tuple[int, ...]:
-        """List the living members. One that shed its marker is known by its working directory."""
-        found = tuple(pid for pid in kernel.descendants(os.getpid()) if self._holds(pid))
-        self.seen.update(found)
-        return found
-
-    def signal(self, number: signal.Signals) -> None:
-        """Send a signal to each member once."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.group, number)
-        for pid in self.members():
-            if _group_of(pid) != self.group:
-                kernel.send(pid, number)
-
-    def kill(self) -> None:
-        """End the process group."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.group, signal.SIGKILL)
-
-    def began(self) -> bool:
-        """Tell that the command was executed: it would not be a child otherwise."""
-        return True
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-    async def is_gone(self, limit_s: float) -> bool:
-        """Look until no member is left; the leader, which its parent waits for, has ended before."""
-        deadline, pause = time.monotonic() + limit_s, 0.001
-        while self.members():
-            if time.monotonic() >= deadline:
-                return False
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _POLL_S)
-        for pid in self.seen - {self.group}:
-            kernel.reap(pid)
-        kernel.reap(-self.group)
-        return True
-
-    def _holds(self, pid: int) -> bool:
-        if _group_of(pid) == self.group:
-            return True
-        marker = kernel.environment_of(pid).get(MARKER)
-        if marker is not None:
-            return marker == self.marker  # another execution's is not ours, wherever it works
-        place = kernel.directory_of(pid)
-        return place is not None and place.is_relative_to(self.place)
-
-
-def _group_of(pid: int) -> int | None:
-    with suppress(ProcessLookupError):
-        return os.getpgid(pid)
-    return None
-
-
-# --- what an earlier driver left
-
-
-def end_marked(marker: str) -> tuple[int, ...]:
-    """End at once whatever still carries a marker, such as what a killed driver left.
-
-    Gives what would not go.
-    """
-    deadline = time.monotonic() + _PROOF_S
-    while left := [process for process in psutil.process_iter() if _is_marked(process, marker)]:
-        if time.monotonic() > deadline:
-            return tuple(process.pid for process in left)
-        for process in left:
-            with suppress(psutil.Error):
-                process.kill()
-        time.sleep(_POLL_S)
-    return ()
-
-
-def _is_marked(process: psutil.Process, marker: str) -> bool:
-    with suppress(psutil.Error):
-        return process.environ().get(MARKER) == marker and process.status() != psutil.STATUS_ZOMBIE
-    return False

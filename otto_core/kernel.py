@@ -67,10 +67,14 @@ def boot_id() -> str:
 
 
 def identity_of(pid: int) -> Identity | None:
-    """Identify a living process; None where there is none. A zombie is not alive."""
+    """Identify a living process; None where there is none.
+
+    A zombie is not alive, unless it is only the first thread that has ended and others go on.
+    """
     with suppress(OSError, IndexError, ProcessLookupError):
         state, *rest = _stat(pid)
-        return None if state in ("Z", "X") else Identity(boot_id(), pid, rest[18])
+        over = state == "X" or (state == "Z" and rest[16] in ("0", "1"))
+        return None if over else Identity(boot_id(), pid, rest[18])
     if not _PROC.is_dir():
         with suppress(psutil.Error):
             process = psutil.Process(pid)
@@ -93,11 +97,40 @@ def is_running(pid: int) -> bool:
     return identity_of(pid) is not None
 
 
+def ancestors(pid: int) -> tuple[int, ...]:
+    """List what a process descends from, its parent first."""
+    with suppress(psutil.Error):
+        return tuple(parent.pid for parent in psutil.Process(pid).parents())
+    return ()
+
+
+def entries_of(pid: int) -> list[bytes]:
+    """Give the entries of the environment that a process was started with, `NAME=value`.
+
+    None where it may not be read.
+    """
+    if not _PROC.is_dir():
+        with suppress(psutil.Error, OSError):
+            pairs = psutil.Process(pid).environ().items()
+            return [os.fsencode(f"{name}={value}") for name, value in pairs]
+        return []
+    process = _PROC / str(pid)
+    try:
+        return _entries(process)
+    except ProcessLookupError:  # its first thread has ended; others may go on, and have the environment still
+        with suppress(OSError):
+            for thread in (process / "task").iterdir():
+                with suppress(OSError):
+                    return _entries(thread)
+    except OSError:
+        pass  # gone, or not to be read
+    return []
+
+
 def environment_of(pid: int) -> dict[str, str]:
     """Give the environment that a process was started with; nothing where it may not be read."""
-    with suppress(psutil.Error, OSError):
-        return psutil.Process(pid).environ()
-    return {}
+    pairs = (os.fsdecode(entry).partition("=") for entry in entries_of(pid))
+    return {name: value for name, equals, value in pairs if equals}
 
 
 def directory_of(pid: int) -> Path | None:
@@ -113,6 +146,34 @@ def send(pid: int, number: signal.Signals) -> None:
         os.kill(pid, number)
 
 
+def send_to(process: Identity, number: signal.Signals) -> bool:
+    """Signal exactly this process, whatever has become of its id; False where it is not ours to signal.
+
+    Correctness depends on the order: while a pidfd leads to a process that can be signalled, its id is no
+    other's. So who has the identity after the pidfd was opened is who gets the signal.
+    """
+    try:
+        pidfd = os.pidfd_open(process.pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        return True
+    except OSError:  # a kernel without pidfd_open(2), or no descriptor left: the look before has to do
+        pidfd = None
+    try:
+        if identity_of(process.pid) == process:
+            if pidfd is None:
+                os.kill(process.pid, number)
+            else:
+                signal.pidfd_send_signal(pidfd, number)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    finally:
+        if pidfd is not None:
+            os.close(pidfd)
+    return True
+
+
 def reap(pid: int) -> None:
     """Take away the zombie of an adopted orphan, or of all in group `-pid`.
 
@@ -121,6 +182,10 @@ def reap(pid: int) -> None:
     with suppress(ChildProcessError):
         while os.waitpid(pid, os.WNOHANG)[0] > 0 and pid < 0:
             pass
+
+
+def _entries(place: Path) -> list[bytes]:
+    return (place / "environ").read_bytes().split(b"\0")
 
 
 def _stat(pid: int) -> list[str]:

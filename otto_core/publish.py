@@ -55,6 +55,7 @@ def publish(repository: GitRepository, run: Run, commit: Oid) -> ev.BranchPublis
         return ev.BranchWithheld(branch=branch, why=str(error))
     match outcome:
         case Lost(actual):
-            return ev.BranchWithheld(branch=branch, why=f"someone moved it to {actual}")
+            did = f"moved it to {actual}" if actual else "deleted it"
+            return ev.BranchWithheld(branch=branch, why=f"someone {did}")
         case Swapped():
             return ev.BranchPublished(branch=branch, commit=str(commit))

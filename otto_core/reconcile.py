@@ -12,6 +12,7 @@ from otto_core.recovery import Tip, resolve, tip_after
 from otto_core.refnames import run_ref
 from otto_core.refs import pin
 from otto_core.runlock import hold
+from otto_core.scheduler import ask
 from otto_core.state import Run
 
 
@@ -33,8 +34,8 @@ def reconcile_all(repository: GitRepository, journal: Journal) -> list[str]:
         except RepositoryUnusable as error:
             problems.append(f"{run_id}: {error.message}; {error.hint}")
             continue
-        if run.landing is not None:
-            problems.append(f"{run_id}: nobody can tell whether {run.landing!r} landed; otto status {run_id}")
+        if run.landing is not None and (unknown := run.tasks[run.landing].undetermined):
+            problems.append(f"{run_id}: {ask(unknown).message}; otto resume {run_id}")
     return problems
 
 

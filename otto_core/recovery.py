@@ -12,7 +12,7 @@ from enum import StrEnum
 from otto_core import events as ev
 from otto_core.decisions import skipped
 from otto_core.errors import Waiting
-from otto_core.model import TaskStatus, Telemetry
+from otto_core.model import TaskStatus
 from otto_core.refnames import run_ref
 from otto_core.state import Run
 
@@ -90,19 +90,6 @@ def plan(run: Run) -> tuple[Salvage | Reconcile, ...]:
             case _:
                 pass
     return tuple(steps)
-
-
-def lost(run: Run, started: ev.AttemptStarted, snapshot: str | None, kept: str) -> ev.AttemptInterrupted:
-    """Give the end of an attempt whose driver died; `kept` says in words where what it wrote is.
-
-    It was executed for as long as its driver is known to have lived, at the most for what nobody knows.
-    """
-    known_s = max(0.0, run.elapsed_s - (started.elapsed_s or 0.0))
-    missing = f"its driver, {run.driver}, died; {kept}; its log is {started.log}"
-    telemetry = Telemetry(duration_s=round(known_s, 3), missing=missing)
-    return ev.AttemptInterrupted(
-        task=started.task, attempt=started.attempt, snapshot=snapshot, telemetry=telemetry, lost=True
-    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -85,7 +86,7 @@ def _held(places: tuple[Path, ...], what: str, hint: str) -> Iterator[None]:
             files.append(file)
         for file in files:
             file.truncate(0)
-            file.write(driver_name())
+            file.write(f"{driver_name()} since {datetime.now(UTC).isoformat(timespec='seconds')}")
             file.flush()
         yield
 

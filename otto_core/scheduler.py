@@ -94,7 +94,7 @@ def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple
     if run.outcome is not Outcome.RUNNING:
         return ()
     if unknown := run.landing and run.tasks[run.landing].undetermined:
-        return (_ask(unknown),)
+        return (ask(unknown),)
     if run.cancelled:
         return _cancel(run)
     wall_s = run.settings.wall_s
@@ -134,7 +134,7 @@ def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> Then
     return "retry" if repeatable and task.attempts_left(run.spec(task.id)) > 0 else "hold"
 
 
-def _ask(unknown: ev.LandingUndetermined) -> Pause:
+def ask(unknown: ev.LandingUndetermined) -> Pause:
     """Leave to a person what cannot be determined (X10)."""
     task = unknown.task
     return Pause(

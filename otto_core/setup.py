@@ -25,10 +25,12 @@ from otto_core.judgement import too_many
 from otto_core.linked import register, unregister
 from otto_core.made import bring_back, forget, note_down, set_apart
 from otto_core.model import Reason, ReasonKind
+from otto_core.occupancy import Occupant, occupy
+from otto_core.salvage import salvage
 from otto_core.session import Session
 from otto_core.slots import Slot
 from otto_core.snapshot import ignored
-from otto_core.worktrees import occupy, reset, vacate
+from otto_core.worktrees import reset
 from planner.durations import format_duration
 from planner.model import Command, Setup
 
@@ -65,19 +67,20 @@ class Behalf:
 def furnish(slot: Slot, repository: GitRepository, commit: Oid, session: Session) -> None:
     """Bring a slot to the tree of a commit, with the copied files and what setup made, if that still holds.
 
-    Where it does not, `slot.stale` says under which key setup has yet to run.
+    What an attempt left there whose driver died is kept first. Where setup's work does not hold,
+    `slot.stale` says under which key setup has yet to run.
 
     Raises:
-        RepositoryUnusable: the slot cannot be written.
+        RepositoryUnusable: the slot cannot be written, or what is there cannot be kept.
 
     """
+    salvage(slot, repository)
     setup, copies = session.run.plan.setup, session.copies
     slot.apart.clear()
     slot.stale = None if setup is None else key_of(repository, commit, setup, copies)
     try:
         note = None
         if slot.stale is not None:
-            vacate(slot)
             note = set_apart(slot, slot.stale)
         unregister(slot, repository)
         reset(slot, repository, commit)
@@ -109,7 +112,7 @@ async def set_up(
     place = _place(session, slot, behalf)
     spent_s = 0.0
     for number, command in enumerate(setup.commands):
-        occupy(slot, place.marker)
+        occupy(slot, Occupant(marker=place.marker))
         ending = await gate.execute(SetupStep(stored.revision, stored.plan_id, number), place)
         spent_s += getattr(ending, "duration_s", 0.0)
         if isinstance(ending, Stopped):

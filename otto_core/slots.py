@@ -192,6 +192,21 @@ def borrow(root: Path, kind: str) -> Iterator[Slot]:
         lock.release()
 
 
+@contextmanager
+def claim(slot: Slot) -> Iterator[bool]:
+    """Take a slot's lock if nobody uses the slot; gives whether that was so."""
+    lock = portalocker.Lock(slot.own.with_name(f"{slot.own.name}.lock"), mode="a", timeout=0)
+    try:
+        lock.acquire(fail_when_locked=True)
+    except portalocker.LockException:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
 def _lock_free_slot(own: Path, kind: str) -> tuple[portalocker.Lock, int]:
     try:
         own.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -21,7 +21,6 @@ from otto_core import places
 from otto_core.capture import Completed
 from otto_core.conversion import VERBATIM, alone, attributes_of, conversion_of
 from otto_core.errors import RepositoryUnusable
-from otto_core.execution import end_marked
 from otto_core.git.private import prepare_private
 from otto_core.git.program import git, must
 from otto_core.git.repository import GitRepository, blob_id
@@ -35,12 +34,11 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     """Bring a slot to exactly the tree of a commit: nothing else is in it, not even ignored files.
 
     Raises:
-        RepositoryUnusable: git cannot write the tree, the place is not Otto's, or its users cannot be ended.
+        RepositoryUnusable: git cannot write the tree, or the place is not Otto's.
 
     """
     tree = repository.tree_of(commit)
     _claim(slot)
-    vacate(slot)
     known, slot.filling = slot.filling, None
     entries = _entries_of(repository, tree, known)
     target = Filling(tree, entries, {}, {}, {}, conversion_of(repository, tree))
@@ -144,34 +142,6 @@ def _discard(place: Path) -> None:
     """Remove what was in the way; what resists stays where no one trips over it."""
     with suppress(OSError, RecursionError):
         places.remove(place)
-
-
-def occupy(slot: Slot, marker: str) -> None:
-    """Note the marker of the processes that are about to use a slot, for whoever borrows it after a crash."""
-    places.write_new(slot.own / "marker", marker.encode())
-
-
-def leave(slot: Slot) -> None:
-    """Note that those processes are proven gone."""
-    _discard(slot.own / "marker")
-
-
-def vacate(slot: Slot) -> None:
-    """End what an earlier use left running: a killed driver cannot, and its orphans would write on.
-
-    Raises:
-        RepositoryUnusable: something would not end.
-
-    """
-    note = slot.own / "marker"
-    if note.is_file() and not note.is_symlink():
-        left = end_marked(note.read_text(encoding="utf-8", errors="replace"))
-        if left:
-            raise RepositoryUnusable(
-                f"processes of an earlier attempt still use {slot.path} and cannot be ended",
-                hint=f"kill -9 {' '.join(map(str, left))}",
-            )
-        note.unlink()
 
 
 def proven_index(filling: Filling) -> bytes:

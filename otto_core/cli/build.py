@@ -2,39 +2,25 @@
 
 import sys
 from pathlib import Path
-from typing import Final
 
 import click
 
 from otto_core.build import build as run_to_the_end
 from otto_core.cli import live, output, select
+from otto_core.cli.ending import refuse_locked, tell_end
 from otto_core.cli.land import Landing, land_built
 from otto_core.cli.plan import require_plan, show_plan, tell_warnings
+from otto_core.cli.waiting import wait_option
 from otto_core.compose import Composed, Locking, compose
 from otto_core.delivery import Order, require_branch
-from otto_core.errors import ExitCode, Interrupted, Locked, UsageError
+from otto_core.errors import Interrupted, UsageError
 from otto_core.execution import claim_orphans
 from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
 from otto_core.kernel import spare_memory
 from otto_core.model import Outcome
-from otto_core.presence import landed_in_git
-from otto_core.report import document, summary
 from otto_core.scheduler import exit_code
 from otto_core.state import Run
-from planner.durations import parse_duration
-
-_NO_LIMIT: Final = "without limit"
-
-
-def _read_wait(_context: click.Context, _option: click.Parameter, value: str | None) -> float | None:
-    """Give how long to wait for a lock, in seconds: 0 unless asked for, None without limit."""
-    if value is None:
-        return 0.0
-    try:
-        return None if value == _NO_LIMIT else parse_duration(value)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 @click.command()
@@ -43,16 +29,7 @@ def _read_wait(_context: click.Context, _option: click.Parameter, value: str | N
 @click.option("--base", help="Start from this revision (default: the plan's `base`, else HEAD).")
 @click.option("--concurrency", type=click.IntRange(1, 256), help="How many tasks run at once.")
 @click.option("--dry-run", is_flag=True, help="Check the plan and show what would run; write nothing.")
-@click.option(
-    "--wait",
-    "wait_s",
-    metavar="[=DUR]",
-    is_flag=False,
-    flag_value=_NO_LIMIT,
-    callback=_read_wait,
-    help="Wait for tasks of other runs that are writing the same paths, each at most so long"
-    " (default: refuse, exit 6).",
-)
+@wait_option
 @click.option(
     "--no-locks", is_flag=True, help="Run beside others that write the same paths, and unseen by them."
 )
@@ -114,8 +91,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
         )
     with select.opened() as (_, journal):
         run = record_shown(repository, journal, run)
-    if as_json and run.paused and exit_code(run) is ExitCode.LOCKED:
-        raise Locked(f"{run.id}: {run.paused.message}", hint=f"otto status {run.id}")
+    refuse_locked(run, as_json=as_json)
     landing = Landing(None, exit_code(run))
     if into and run.outcome is Outcome.LANDED:
         landing = land_built(repository, Order(run.id, f"refs/heads/{into}", str(target)))
@@ -127,11 +103,8 @@ def build(  # noqa: PLR0913 -- a parameter for each option
 
 def _tell(repository: GitRepository, run: Run, landing: Landing, into: str | None, *, as_json: bool) -> None:
     """Print how the run ended, and with `--into` how its landing did."""
-    if as_json:
-        told = document(run, landed_in_git(repository, run))
-        output.json_document({**told, "delivery": landing.document(into)} if into else told)
-    else:
-        output.lines(summary(run))
+    tell_end(repository, run, {"delivery": landing.document(into)} if into else {}, as_json=as_json)
+    if not as_json:
         landing.tell(into)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from otto_core import kernel
 from otto_core.execution import (
     Command,
     Ending,
@@ -22,9 +23,9 @@ from otto_core.execution import (
     Overgrown,
     Stopped,
     TimedOut,
-    end_marked,
     execute,
 )
+from otto_core.leftovers import end_marked
 from otto_core.process import MARKER
 from otto_core.sandbox import Unusable, Usable, View, probe
 from tests.otto_core.sandboxes import NAMESPACE
@@ -209,6 +210,30 @@ def test_i13_a_daemon_in_a_session_of_its_own_does_not_outlive_its_command(
     assert not living(tmp_path)
 
 
+HEADLESS = """
+import ctypes, os, threading, time
+if os.fork() == 0:
+    os.setsid()
+    os.chdir('/')
+    threading.Thread(target=time.sleep, args=(600,)).start()
+    open(UP, 'w').close()
+    ctypes.CDLL(None).pthread_exit(None)
+while not os.path.exists(UP):
+    time.sleep(0.01)
+time.sleep(0.1)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel tells of threads on Linux only")
+def test_i13_a_process_whose_first_thread_has_ended_does_not_outlive_its_command(
+    command: Compose, tmp_path: Path
+) -> None:
+    composed = command(*python(HEADLESS.replace("UP", repr(str(tmp_path / "up")))), grace_s=0.3)
+    assert isinstance(run(composed), Exited)
+    entry = os.fsencode(f"{MARKER}={composed.marker}")
+    assert not [pid for pid in psutil.pids() if entry in kernel.entries_of(pid)]
+
+
 def test_r_s4_a_process_without_the_marker_is_left_alone(command: Compose) -> None:
     bystander = psutil.Popen(["sleep", "60"], env={"OTTO_MARKER": "test/another"})
     try:
@@ -373,5 +398,5 @@ def test_i13_what_a_killed_driver_left_is_gone_or_can_be_ended(command: Compose,
         until(lambda: len(sleeping("63.125")) == 2)
         driver.kill()
     if not composed.cage:
-        assert end_marked(composed.marker) == ()
+        assert end_marked({composed.marker}) == ()
     until(lambda: not sleeping("63.125"))

@@ -16,7 +16,7 @@ from otto_core.checks import Checker
 from otto_core.compose import run_settings
 from otto_core.config import Settings
 from otto_core.driver import create_run
-from otto_core.errors import RepositoryUnusable
+from otto_core.errors import RepositoryUnusable, Waiting
 from otto_core.gate import ExecutionGate
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
@@ -165,7 +165,7 @@ def test_r_x1_a_tip_that_something_else_moved_is_left_alone_and_told(repo: Path,
         alien = Oid(hex=write_commit(repo, write_tree(repo, "HEAD", {"c": "c"}), "HEAD", message="alien"))
         ref = run_ref(session.run.id, "tip")
         swap(session.repository.repo, ref, Oid(hex=session.run.tip), alien)
-        with pytest.raises(RepositoryUnusable, match="moved"):
+        with pytest.raises(Waiting, match="moved"):
             land(lander, "a")
         assert session.run.tasks["a"].status is TaskStatus.PRODUCED
         assert git(repo, "rev-parse", ref) == str(alien)

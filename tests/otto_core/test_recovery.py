@@ -11,8 +11,8 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.landing import Lander
 from otto_core.model import TaskStatus
-from otto_core.recovery import REPLAY, Effect, First
 from otto_core.reconcile import reconcile, reconcile_all
+from otto_core.recovery import REPLAY, Effect, First
 from otto_core.refnames import run_ref
 from otto_core.runlock import hold
 from otto_core.state import Run

@@ -11,10 +11,9 @@ import pytest
 
 from merge.patterns import PathSet
 from otto_core.git.repository import GitRepository
-from otto_core.process import MARKER
 from otto_core.slots import Slot, borrow
 from otto_core.snapshot import capture
-from otto_core.worktrees import occupy, overlay, reset
+from otto_core.worktrees import overlay, reset
 
 
 def git(place: Path, *args: str) -> str:
@@ -329,21 +328,3 @@ def test_a_shallow_clone_gives_working_slots(tmp_path: Path, user: Path) -> None
     reset(slot, repository, repository.resolve("HEAD"))
     assert listing(slot.path) == FILES
     assert git(slot.path, "log", "--format=%s") == "second"
-
-
-def test_r_s4_what_a_killed_driver_left_running_in_a_slot_is_ended_before_reuse(
-    slot: Slot, user: Path
-) -> None:
-    occupy(slot, "run/task/1")
-    orphan = subprocess.Popen(
-        ["sleep", "60"], env={**os.environ, MARKER: "run/task/1"}, start_new_session=True
-    )
-    bystander = subprocess.Popen(["sleep", "60"], env={**os.environ, MARKER: "run/task/2"})
-    try:
-        repository = GitRepository.discover(user)
-        reset(slot, repository, repository.resolve("HEAD"))
-        assert orphan.wait(timeout=30) == -9
-        assert bystander.poll() is None
-    finally:
-        bystander.kill()
-        bystander.wait()

@@ -1,0 +1,72 @@
+"""What an earlier driver left running: found by the marker that its executions carry, and ended at once.
+
+The driver that would have ended it gently is gone. Only a process that was started with exactly a marker in
+its environment is ended: not one that has the marker's text elsewhere, nor a child that shed its environment.
+Never this process, what it descends from, or the machine's first one.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+
+import psutil
+
+from otto_core import kernel
+from otto_core.kernel import Identity
+from otto_core.process import MARKER
+
+_POLL_S = 0.02
+_PROOF_S = 10.0
+_AGAIN_S = 0.2
+"""How long what was killed is waited for before others are looked for."""
+
+_PASSES = 10
+"""How often, in one look, those are looked at who were not there before: one forks, and ends, meanwhile."""
+
+
+def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
+    """End at once whatever still carries one of these markers, and prove it gone, in a few seconds at most.
+
+    Gives the processes that carry one and would not go; those that may not be ended are not waited for.
+    """
+    wanted = {os.fsencode(f"{MARKER}={marker}") for marker in markers if marker}
+    me = os.getpid()
+    spared = {1, me, *kernel.ancestors(me)}
+    refused: set[Identity] = set()
+    deadline = time.monotonic() + _PROOF_S
+    while wanted:
+        found = set(_carriers(wanted))
+        refused |= {process for process in found if process.pid in spared}
+        left = found - refused
+        if not left or time.monotonic() > deadline:
+            return tuple(sorted(process.pid for process in found))
+        refused |= {process for process in left if not kernel.send_to(process, signal.SIGKILL)}
+        again = time.monotonic() + _AGAIN_S
+        while any(map(_is_alive, left - refused)) and time.monotonic() < again:
+            time.sleep(_POLL_S)
+    return ()
+
+
+def _carriers(wanted: AbstractSet[bytes]) -> Iterator[Identity]:
+    """Find the living processes with one of these entries in their environment.
+
+    Most are passed over after one small read. Of the others the environment is read again once it is known
+    who they are: an id may have become another's in between.
+    """
+    seen: set[int] = set()
+    for _ in range(_PASSES):
+        new = set(psutil.pids()) - seen
+        for pid in new:
+            if not wanted.isdisjoint(kernel.entries_of(pid)):
+                process = kernel.identity_of(pid)
+                if process is not None and not wanted.isdisjoint(kernel.entries_of(pid)):
+                    yield process
+        if not new:
+            return
+        seen |= new
+
+
+def _is_alive(process: Identity) -> bool:
+    return kernel.identity_of(process.pid) == process

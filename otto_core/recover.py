@@ -1,0 +1,149 @@
+"""Settle what a dead driver left of a run, in the order of `otto_core.recovery.plan`, before it goes on.
+
+The caller holds the run's lock, so nobody else does any of this. Every step may be cut off and done again:
+what is done is seen in Git, in the journal or by the absence of a note.
+"""
+
+import time
+from collections.abc import Collection, Iterable
+from os import fsencode
+from pathlib import Path
+
+from merge.objects import Oid
+from merge.paths import show
+from otto_core import events as ev
+from otto_core.attempts import lost
+from otto_core.errors import RepositoryUnusable
+from otto_core.git.repository import GitRepository
+from otto_core.journal import Journal
+from otto_core.leftovers import end_marked
+from otto_core.occupancy import occupant_of, occupied
+from otto_core.reconcile import append, reconcile
+from otto_core.recovery import Reconcile, Salvage, plan
+from otto_core.refnames import run_ref
+from otto_core.refs import pin
+from otto_core.report import SHORT
+from otto_core.salvage import place_of_kept, salvage, salvaged
+from otto_core.slots import Slot, claim
+from otto_core.state import Run
+
+_STALE_S = 2.0
+"""How long the lock file of a ref that nobody else may write has to stay to be a dead driver's: Git holds one
+for milliseconds, also when it packs refs."""
+
+_PATIENCE_S = 30.0
+"""How long another driver, which borrowed a slot and is about to keep what it finds there, is waited for."""
+
+_POLL_S = 0.05
+
+
+def recover(repository: GitRepository, journal: Journal, run: Run, roots: Collection[Path]) -> Run:
+    """Bring a run to where the next driver can go on; `roots` are the pools that its slots may lie in.
+
+    Nothing changes where its last driver left nothing half done.
+
+    Raises:
+        RepositoryUnusable: a process would not end, or refs or the store cannot be written.
+
+    """
+    run = journal.refresh(run)
+    unlock_refs(repository, run.id)
+    steps = plan(run)
+    _end_processes(run, steps)
+    for root in roots:
+        for slot, occupant in occupied(root):
+            if occupant.marker.startswith(f"{run.id}/"):
+                _salvage(slot, repository)
+    for step in steps:
+        match step:
+            case Salvage(attempt):
+                run = append(journal, run, _end(repository, run, attempt, roots))
+            case Reconcile():
+                run = reconcile(repository, journal, run)
+    return reconcile(repository, journal, run)
+
+
+def unlock_refs(repository: GitRepository, run: str) -> list[Path]:
+    """Remove the lock files that a dead driver left on the run's refs; gives those removed.
+
+    The caller holds the run's lock: nobody but Git's own upkeep takes one of these for a moment.
+    """
+    place = repository.common_dir / run_ref(run)
+    before = {lock: lock.lstat().st_ino for lock in place.rglob("*.lock")} if place.is_dir() else {}
+    if not before:
+        return []
+    time.sleep(_STALE_S)
+    stale = [lock for lock, inode in before.items() if _inode(lock) == inode]
+    for lock in stale:
+        lock.unlink(missing_ok=True)
+    return stale
+
+
+def _inode(path: Path) -> int | None:
+    try:
+        return path.lstat().st_ino
+    except FileNotFoundError:
+        return None
+
+
+def require_base(repository: GitRepository, run: Run) -> None:
+    """Make sure of the commit that the run stands on, and of the ref that keeps it.
+
+    Raises:
+        RepositoryUnusable: it is gone.
+
+    """
+    base, ref = Oid(hex=run.start.base), run_ref(run.id, "base")
+    if not repository.has(base):
+        raise RepositoryUnusable(
+            f"{run.id} stands on the commit {base}, which is gone",
+            hint=f"fetch that commit from where it still is, then `otto resume {run.id}`; or build anew",
+        )
+    if repository.ref(ref) != base:
+        pin(repository, ref, base)
+
+
+def _end_processes(run: Run, steps: Iterable[Salvage | Reconcile]) -> None:
+    """End what the attempts of the dead driver left running, all of it in one look.
+
+    Raises:
+        RepositoryUnusable: something would not end.
+
+    """
+    attempts = [step.attempt for step in steps if isinstance(step, Salvage)]
+    if left := end_marked({f"{run.id}/{attempt.task}/{attempt.attempt}" for attempt in attempts}):
+        raise RepositoryUnusable(
+            f"processes of {run.id}, which its driver left, cannot be ended",
+            hint=f"kill -9 {' '.join(map(str, left))}, then `otto resume {run.id}`",
+        )
+
+
+def _salvage(slot: Slot, repository: GitRepository) -> None:
+    """Keep what is in a slot, unless its present borrower does that."""
+    deadline = time.monotonic() + _PATIENCE_S
+    before = occupant_of(slot)
+    while before is not None and occupant_of(slot) == before:
+        with claim(slot) as ours:
+            if ours:
+                salvage(slot, repository)
+                return
+        if time.monotonic() >= deadline:
+            raise RepositoryUnusable(
+                f"another Otto uses {show(fsencode(slot.path))}, where an attempt was left unfinished",
+                hint="wait for it, then do this again",
+            )
+        time.sleep(_POLL_S)
+
+
+def _end(
+    repository: GitRepository, run: Run, started: ev.AttemptStarted, roots: Collection[Path]
+) -> ev.AttemptInterrupted:
+    """Give the end of an attempt whose driver died: nothing of it is alive, and what it wrote is kept."""
+    commit = salvaged(repository, run.id, started.task, started.attempt)
+    kept = [place_of_kept(root, run.id, started.task, started.attempt) for root in roots]
+    there = next((place for place in kept if place.is_dir()), None)
+    if there is not None:
+        words = f"its worktree is kept at {show(fsencode(there))}"
+    else:
+        words = f"what it wrote is kept as {str(commit)[:SHORT]}" if commit else "it left nothing behind"
+    return lost(run, started, str(commit) if commit else None, words)

@@ -1,0 +1,125 @@
+"""Go on with a run whose driver is gone, or that was paused: recover first, then drive on.
+
+What executes is what was stored: plan, base, checks and the rest of the settings are the run's own. A person
+may give it a larger budget, other locks' patience and another concurrency.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from os import fsencode
+from pathlib import Path
+
+from msgspec import structs
+
+from merge.objects import Oid
+from otto_core import events as ev
+from otto_core.build import drive, require_free, require_place
+from otto_core.compose import Locking, configuration_at, wall_now
+from otto_core.copies import gather
+from otto_core.git.repository import GitRepository
+from otto_core.journal import STORE, Journal
+from otto_core.locks import LockTable
+from otto_core.model import Outcome, path_text
+from otto_core.reconcile import append, tip_of
+from otto_core.recover import recover, require_base
+from otto_core.recovery import astray
+from otto_core.runlock import driver_name, hold
+from otto_core.sandbox import choose
+from otto_core.scheduler import Pause, ask
+from otto_core.session import Observer, open_session
+from otto_core.slots import worktree_root
+from otto_core.state import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a person gives a run to go on with; None leaves what it has."""
+
+    concurrency: int | None = None
+    wall_s: float | None = None
+    unlimited: bool = False
+    """Whether `wall_s` is lifted altogether."""
+    lock_wait_s: float | None = 0.0
+
+
+def resume(
+    repository: GitRepository,
+    run_id: str,
+    limits: Limits,
+    *,
+    observe: Observer = lambda _event, _run: None,
+    warn: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Recover a run and drive it to its end or to a pause; gives its last state. One that is over stays so.
+
+    Raises:
+        Locked: a living process drives it, or another run is writing paths that it needs.
+        RepositoryUnusable: the repository, its store or the worktrees cannot be used, or the base is gone.
+
+    """
+    require_place(repository)
+    with ExitStack() as stack:
+        journal = stack.enter_context(Journal.open(repository.store / STORE))
+        stack.enter_context(hold(repository.store, run_id))
+        run = journal.load(run_id)
+        if run.outcome.is_final:
+            return run
+        require_base(repository, run)
+        settings = configuration_at(repository, Oid(hex=run.start.base)).configuration.settings
+        worktrees = worktree_root(repository, settings.worktrees.root)
+        before = run.seq
+        run = recover(repository, journal, run, {worktrees, Path(run.settings.worktrees or worktrees)})
+        for stored in journal.events(run_id, after=before):
+            observe(stored.event, run)
+        if pause := _stands_still(repository, run):
+            return run if _says(run, pause) else append(journal, run, _paused(pause))
+        locking = Locking(held=run.settings.locks == "held", wait_s=limits.lock_wait_s)
+        if locking.held and locking.wait_s == 0 and not run.cancelled:
+            left = [name for name, task in run.tasks.items() if not task.status.settled]
+            require_free(repository, run.plan, left, run=run_id)
+        copies = gather(repository, settings.worktrees.copy)
+        for warning in copies.warnings:
+            warn(warning)
+        locks = LockTable(repository.store, run_id) if locking.held else None
+        sandbox, bwrap = choose(settings.sandbox)
+        session = open_session(run, journal, repository, settings, copies, bwrap)
+        session.observe = observe
+        given = structs.replace(
+            run.settings,
+            concurrency=limits.concurrency or run.settings.concurrency,
+            wall_s=_wall_s(repository, run, limits),
+            lock_wait_s=locking.wait_s,
+            sandbox=sandbox,
+            worktrees=path_text(fsencode(worktrees)),
+        )
+        while not session.append(ev.RunResumed(driver=driver_name(), settings=given)):
+            pass  # a person decided something in this very moment, which counts
+        return drive(session, locks)
+
+
+def _stands_still(repository: GitRepository, run: Run) -> Pause | None:
+    """Say why a recovered run cannot go on without a person; None where it can."""
+    unknown = run.tasks[run.landing].undetermined if run.landing else None
+    if unknown is not None:
+        return ask(unknown)
+    moved = None if run.cancelled else astray(run, tip_of(repository, run))
+    return Pause(Outcome.WAITING, moved.message, moved.hint) if moved else None
+
+
+def _paused(pause: Pause) -> ev.RunPaused:
+    return ev.RunPaused(outcome=pause.outcome, message=pause.message, hint=pause.hint)
+
+
+def _says(run: Run, pause: Pause) -> bool:
+    """Tell whether the journal already says of a run that it stands still for this."""
+    said = run.paused
+    return said is not None and (said.outcome, said.message) == (pause.outcome, pause.message)
+
+
+def _wall_s(repository: GitRepository, run: Run, limits: Limits) -> float | None:
+    """Give the run's wall budget: as told now, else as its settings say by now, else as it was."""
+    if limits.unlimited or limits.wall_s is not None:
+        return limits.wall_s
+    now = wall_now(repository, Oid(hex=run.start.base))
+    return run.settings.wall_s if now is None else now

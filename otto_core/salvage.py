@@ -1,0 +1,128 @@
+"""Keep what an attempt wrote whose driver died, before its worktree is used again (S3, I7).
+
+First its processes are ended. Then the worktree is captured as after any attempt, with nothing known of its
+files, so all of them are compared by content; what it holds becomes a commit under a ref of its own. Where no
+tree can hold all of it, the worktree itself is set aside. Only then does the note of its occupant go: a crash
+in between leaves the same to be done again, with the same result.
+"""
+
+import os
+from pathlib import Path
+
+from merge.objects import GitError, Oid
+from merge.paths import show
+from merge.patterns import PathSet
+from merge.trees import walk
+from otto_core.conversion import conversion_of
+from otto_core.errors import RepositoryUnusable
+from otto_core.evidence import adopt_history
+from otto_core.git.repository import GitRepository, commit_tree
+from otto_core.leftovers import end_marked
+from otto_core.linked import unregister
+from otto_core.occupancy import Work, leave, occupant_of
+from otto_core.refill import directories_of
+from otto_core.refnames import task_ref
+from otto_core.refs import pin
+from otto_core.slots import Filling, Slot
+from otto_core.snapshot import Captured, capture
+from otto_core.worktrees import set_aside
+
+
+def salvage(slot: Slot, repository: GitRepository) -> None:
+    """End what an occupant left running in a slot, and keep what it wrote. The caller holds the slot's lock.
+
+    Nothing happens where nobody was at work there.
+
+    Raises:
+        RepositoryUnusable: a process would not end, or the work cannot be kept.
+
+    """
+    occupant = occupant_of(slot)
+    if occupant is None:
+        return
+    if left := end_marked({occupant.marker}):
+        raise RepositoryUnusable(
+            f"processes of an earlier attempt still use {slot.path} and cannot be ended",
+            hint=f"kill -9 {' '.join(map(str, left))}",
+        )
+    if occupant.work is not None:
+        _keep(slot, repository, occupant.work)
+        unregister(slot, repository)
+    leave(slot)
+
+
+def salvaged(repository: GitRepository, run: str, task: str, attempt: int) -> Oid | None:
+    """Give the commit that holds what an attempt wrote whose driver died, if it wrote anything."""
+    names = (f"salvage-{attempt}", f"attempt-{attempt}")
+    found = (repository.ref(task_ref(run, task, name)) for name in names)
+    return next((commit for commit in found if commit is not None), None)
+
+
+def place_of_kept(root: Path, run: str, task: str, attempt: int) -> Path:
+    """Say where the worktree of an attempt is set aside that no tree can hold."""
+    return root / "kept" / run / f"{task.replace('/', '.')}.{attempt}"
+
+
+def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
+    """Make what is in the worktree a commit under a ref; set it aside where that is not all of it."""
+    try:
+        base = Oid(hex=work.base)
+        _recall(slot, repository, base, work)
+        captured = capture(slot, repository, PathSet.parse(work.owns), work.max_file_bytes)
+        if captured.changes:
+            _pin(repository, work, captured)
+        history = adopt_history(repository, slot, base)
+        if history.head is not None:
+            pin(repository, task_ref(work.run, work.task, f"evidence-{work.attempt}"), history.head)
+        whole = not captured.odd
+    except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError):
+        whole = False
+    finally:
+        slot.filling = None
+        slot.apart.clear()
+    if not whole:
+        _set_aside(slot, work)
+
+
+def _recall(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
+    """Tell the slot what its dead driver knew of it: what filled it, and what was put beside that."""
+    tree = repository.tree_of(base)
+    entries = dict(walk(repository.repo, tree))
+    directories = dict.fromkeys(directories_of(entries), 0o700)
+    slot.filling = Filling(tree, entries, {}, {}, directories, conversion_of(repository, tree))
+    slot.identity, slot.linked = work.worktree, work.linked
+    slot.apart.update(dict.fromkeys(work.apart))
+
+
+def _pin(repository: GitRepository, work: Work, captured: Captured) -> None:
+    """Give the salvaged tree a commit and a ref; one that was pinned before stays what it is.
+
+    Raises:
+        RepositoryUnusable: the ref cannot be written, or holds something else.
+
+    """
+    ref = task_ref(work.run, work.task, f"salvage-{work.attempt}")
+    before = repository.ref(ref)
+    if before is not None:
+        if repository.tree_of(before) != captured.tree:
+            raise RepositoryUnusable(f"{ref} holds something else", hint=f"git show {ref}")
+        return
+    commit = commit_tree(
+        repository,
+        tree=captured.tree,
+        parents=[Oid(hex=work.base)],
+        message=f"{work.task}: salvaged from attempt {work.attempt} of {work.run}\n",
+        committer=repository.author(),
+    )
+    pin(repository, ref, commit)
+
+
+def _set_aside(slot: Slot, work: Work) -> None:
+    try:
+        set_aside(slot, place_of_kept(slot.path.parent, work.run, work.task, work.attempt))
+    except OSError as error:
+        where = show(os.fsencode(slot.path))
+        raise RepositoryUnusable(
+            f"what {work.task!r} of {work.run} wrote is in {where} and cannot be kept: {error.strerror}",
+            hint=f"move {where} away, then do this again",
+        ) from error

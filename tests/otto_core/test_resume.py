@@ -1,0 +1,427 @@
+"""A run whose driver died, or that stopped, goes on: nothing lost, nothing twice, nobody left behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from otto_core.decide import decide_on
+from otto_core.decisions import cancel, retry, skip
+from otto_core.errors import ExitCode, Locked, RepositoryUnusable, UsageError
+from otto_core.git.repository import GitRepository
+from otto_core.journal import STORE, Journal
+from otto_core.model import Outcome, ReasonKind, TaskStatus
+from otto_core.occupancy import occupied
+from otto_core.process import MARKER
+from otto_core.refnames import run_ref, task_ref
+from otto_core.resume import Limits, resume
+from otto_core.runlock import hold, is_driven
+from otto_core.scheduler import exit_code
+from otto_core.state import Run
+from tests.builders import git, make_repo
+from tests.otto_core.runs import content, feature, fingerprint, run_plan, write_plan, writes
+
+PATIENCE_S = 60.0
+ONWARD = Limits()
+
+
+class Otto:
+    """`otto build` in a process of its own, which a test can kill at a moment that a task names."""
+
+    def __init__(self, repo: Path, signals: Path) -> None:
+        self.repo, self._signals = repo, signals
+        self.process: subprocess.Popen[str] | None = None
+
+    def holds(self, name: str, write: str = "", *, after: str = "", **more: object) -> dict[str, object]:
+        """Describe a task that tells when it has come so far, and then holds until the test lets it go."""
+        begun, go = self._signals / f"{name}.begun", self._signals / f"{name}.go"
+        waiting = f"touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done"
+        hold = f"echo {name} > {name}.txt; {write}\n{waiting}; {after}"
+        return feature(name, hold, **more)  # type: ignore[arg-type]
+
+    def let_go(self, name: str) -> None:
+        (self._signals / f"{name}.go").touch()
+
+    def build(self, *tasks: dict[str, object], **top: object) -> Run:
+        """Start the build, and give the run as soon as each task that holds has come so far."""
+        plan = write_plan(self.repo, *tasks, **top)
+        self.process = self.start("build", "--plan", str(plan))
+        for task in tasks:
+            if ".begun" in str(task["run"]):
+                self.wait_for(self._signals / f"{task['id']}.begun")
+        return newest(self.repo)
+
+    def start(self, *args: str) -> "subprocess.Popen[str]":
+        argv = [sys.executable, "-m", "otto_core.cli.main", *args]
+        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        return subprocess.Popen(
+            argv, cwd=self.repo, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+
+    def wait_for(self, sign: Path) -> None:
+        deadline = time.monotonic() + PATIENCE_S
+        while not sign.exists():
+            assert self.process is not None
+            assert self.process.poll() is None, self.process.communicate()[0]
+            assert time.monotonic() < deadline, f"{sign.name} does not come"
+            time.sleep(0.02)
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> int:
+        """Wait for the end, and give the exit code."""
+        assert self.process is not None
+        self.process.communicate(timeout=PATIENCE_S)
+        return self.process.returncode
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return make_repo(tmp_path)
+
+
+@pytest.fixture
+def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
+    signals = tmp_path / "signals"
+    signals.mkdir()
+    made = Otto(repo, signals)
+    yield made
+    for name in [place.stem for place in signals.glob("*.begun")]:
+        made.let_go(name)
+    if made.process is not None and made.process.poll() is None:
+        made.kill()
+
+
+def newest(repo: Path) -> Run:
+    journal = Journal.read(GitRepository.discover(repo).store / STORE)
+    assert journal is not None
+    with journal:
+        return journal.load(journal.run_ids()[-1])
+
+
+def resumed(repo: Path, run: Run, limits: Limits = ONWARD) -> Run:
+    return resume(GitRepository.discover(repo), run.id, limits)
+
+
+def carriers(run: Run) -> list[int]:
+    """List the living processes of a run's attempts and checks."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARKER, "").startswith(f"{run.id}/"):
+                found.append(process.pid)
+        except psutil.Error:
+            continue
+    return found
+
+
+def test_s3_i7_what_an_attempt_wrote_whose_driver_was_killed_is_kept_and_the_run_goes_on(
+    repo: Path, otto: Otto
+) -> None:
+    run = otto.build(writes("one"), otto.holds("two"), writes("three") | {"depends_on": ["two"]})
+    otto.kill()
+    otto.let_go("two")
+    after = resumed(repo, run)
+    assert after.outcome is Outcome.LANDED
+    first, second = after.tasks["two"].attempts
+    assert getattr(first.end, "lost", False)
+    kept = task_ref(run.id, "two", "salvage-1")
+    assert getattr(first.end, "snapshot", None) == git(repo, "rev-parse", kept)
+    assert git(repo, "show", f"{kept}:two.txt") == "two"
+    assert git(repo, "rev-parse", f"{kept}^") == first.start.base
+    assert second.number == 2
+    names = ["one", "two", "three"]
+    assert [content(repo, after, f"{name}.txt") for name in names] == names
+
+
+def test_r_l3_i12_a_lost_attempt_says_why_it_has_no_telemetry_and_which_log_was_searched(
+    repo: Path, otto: Otto
+) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    otto.let_go("one")
+    end = resumed(repo, run).tasks["one"].attempts[0].end
+    assert end is not None
+    missing = end.telemetry.missing or ""
+    assert run.driver in missing
+    assert "one.1.log" in missing
+
+
+@pytest.mark.parametrize("way", ["a session of its own", "in the background"])
+def test_r_s4_i13_no_process_of_a_killed_driver_is_alive_after_the_resume(
+    repo: Path, otto: Otto, way: str
+) -> None:
+    left = {"a session of its own": "setsid sleep 600 &", "in the background": "sleep 600 &"}[way]
+    run = otto.build(otto.holds("one", left))
+    otto.kill()
+    assert carriers(run)
+    otto.let_go("one")
+    resumed(repo, run)
+    assert carriers(run) == []
+
+
+def test_r_i10_a_second_driver_is_told_who_drives_and_since_when(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    with pytest.raises(Locked, match=f"{run.driver} since 20..-..-..T"):
+        resumed(repo, run)
+    assert newest(repo) == run
+    second = otto.start("resume")
+    output, _ = second.communicate(timeout=PATIENCE_S)
+    assert second.returncode == ExitCode.LOCKED
+    assert run.driver in output
+
+
+def test_i9_a_second_resume_changes_nothing(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    otto.let_go("one")
+    resumed(repo, run)
+    before, refs = newest(repo), git(repo, "for-each-ref")
+    assert resumed(repo, run) == before
+    assert (newest(repo), git(repo, "for-each-ref")) == (before, refs)
+
+
+def test_s3_another_run_that_borrows_the_slot_keeps_what_is_there_first(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    run_plan(repo, writes("other"))
+    assert git(repo, "show", f"{task_ref(run.id, 'one', 'salvage-1')}:one.txt") == "one"
+    otto.let_go("one")
+    after = resumed(repo, run)
+    end = after.tasks["one"].attempts[0].end
+    assert getattr(end, "snapshot", None) == git(repo, "rev-parse", task_ref(run.id, "one", "salvage-1"))
+
+
+def test_s3_what_no_tree_can_hold_is_set_aside_with_its_worktree(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one", "mkfifo pipe"))
+    otto.kill()
+    otto.let_go("one")
+    end = resumed(repo, run).tasks["one"].attempts[0].end
+    assert end is not None
+    place = Path(run.settings.worktrees) / "kept" / run.id / "one.1"
+    assert str(place) in (end.telemetry.missing or "")
+    assert (place / "one.txt").read_text() == "one\n"
+    assert (place / "pipe").is_fifo()
+
+
+def test_copied_files_do_not_enter_what_is_salvaged(repo: Path, otto: Otto) -> None:
+    (repo / "otto.yaml").write_text("worktrees: {copy: [.env]}\n")
+    (repo / ".env").write_text("KEY=secret\n")
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    otto.let_go("one")
+    resumed(repo, run)
+    kept = git(repo, "ls-tree", "-r", "--name-only", task_ref(run.id, "one", "salvage-1")).splitlines()
+    assert "one.txt" in kept
+    assert ".env" not in kept
+
+
+def test_a_worktree_that_was_removed_by_hand_is_no_obstacle(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    [(slot, _)] = occupied(Path(run.settings.worktrees))
+    shutil.rmtree(slot.path)
+    otto.let_go("one")
+    after = resumed(repo, run)
+    assert after.outcome is Outcome.LANDED
+    end = after.tasks["one"].attempts[0].end
+    assert end is not None
+    assert "left nothing behind" in (end.telemetry.missing or "")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)
+def test_an_interrupted_run_keeps_what_was_written_and_goes_on(
+    repo: Path, otto: Otto, number: signal.Signals
+) -> None:
+    run = otto.build(otto.holds("one"))
+    assert otto.kill(number) == ExitCode.INTERRUPTED
+    stopped = newest(repo)
+    assert stopped.outcome is Outcome.INTERRUPTED
+    assert stopped.tasks["one"].status is TaskStatus.PENDING
+    assert git(repo, "show", f"{task_ref(run.id, 'one', 'attempt-1')}:one.txt") == "one"
+    otto.let_go("one")
+    assert resumed(repo, run).outcome is Outcome.LANDED
+
+
+def test_b6_a_run_whose_budget_is_spent_goes_on_with_a_larger_one(repo: Path) -> None:
+    (repo / "otto.yaml").write_text("budget: {wall: 1s}\n")
+    run = run_plan(repo, writes("one"), feature("two", "sleep 30; echo 2 > two.txt"))
+    assert run.outcome is Outcome.BUDGET
+    assert exit_code(run) is ExitCode.BUDGET
+    again = resumed(repo, run)
+    assert again.outcome is Outcome.BUDGET, "the same budget is still spent"
+    assert again.elapsed_s >= run.elapsed_s
+    (repo / "otto.yaml").write_text("budget: {wall: 1h}\n")
+    decide_on(GitRepository.discover(repo), run.id, lambda now: skip(now, "two", "ada@workshop"))
+    ended = resumed(repo, run)
+    assert ended.outcome is Outcome.PARTIAL
+    assert ended.settings.wall_s == 3600.0
+
+
+@pytest.mark.parametrize("limits", [Limits(wall_s=3600.0), Limits(unlimited=True)], ids=["larger", "none"])
+def test_b6_a_budget_can_be_given_with_the_resume(repo: Path, limits: Limits) -> None:
+    (repo / "otto.yaml").write_text("budget: {wall: 1s}\n")
+    go = repo.parent / "go"
+    run = run_plan(repo, feature("one", f"test -e {go} || sleep 30; echo 1 > one.txt"))
+    assert run.outcome is Outcome.BUDGET
+    go.touch()
+    assert resumed(repo, run, limits).outcome is Outcome.LANDED
+
+
+def test_r_x6_a_failed_task_is_tried_again_with_what_stood_on_it(repo: Path) -> None:
+    go = repo.parent / "go"
+    run = run_plan(
+        repo,
+        feature("one", f"test -e {go} && echo 1 > one.txt", max_attempts=1),
+        writes("two") | {"depends_on": ["one"]},
+    )
+    assert run.outcome is Outcome.FAILED
+    go.touch()
+    decided = decide_on(GitRepository.discover(repo), run.id, lambda now: retry(now, "one", "ada@workshop"))
+    assert decided.run.outcome is Outcome.WAITING
+    assert resumed(repo, run).outcome is Outcome.LANDED
+
+
+def test_r_x6_a_decision_that_the_state_forbids_is_refused_and_not_journalled(repo: Path) -> None:
+    run = run_plan(repo, writes("one"))
+    with pytest.raises(UsageError, match="has landed"):
+        decide_on(GitRepository.discover(repo), run.id, lambda now: retry(now, "one", "ada@workshop"))
+    assert newest(repo) == run
+
+
+def test_r_x6_a_driver_that_lives_picks_up_what_a_person_decides(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"), writes("two") | {"depends_on": ["one"]})
+    repository = GitRepository.discover(repo)
+    decide_on(repository, run.id, lambda now: skip(now, "two", "ada@workshop"))
+    otto.let_go("one")
+    assert otto.ended() == ExitCode.INCOMPLETE
+    after = newest(repo)
+    assert after.tasks["one"].status is TaskStatus.LANDED
+    assert after.tasks["two"].status is TaskStatus.SKIPPED
+
+
+def test_a_cancelled_run_is_ended_by_its_driver_with_what_was_written_kept(repo: Path, otto: Otto) -> None:
+    run = otto.build(writes("zero"), otto.holds("one") | {"depends_on": ["zero"]})
+    decide_on(GitRepository.discover(repo), run.id, lambda now: cancel(now, "ada@workshop"))
+    assert otto.ended() == ExitCode.INCOMPLETE
+    after = newest(repo)
+    assert after.outcome is Outcome.PARTIAL
+    reason = after.tasks["one"].reason
+    assert reason is not None
+    assert reason.kind is ReasonKind.CANCELLED
+    assert git(repo, "show", f"{task_ref(run.id, 'one', 'attempt-1')}:one.txt") == "one"
+    assert carriers(run) == []
+
+
+def test_a_cancelled_run_that_nobody_drives_executes_nothing_more(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"), writes("two") | {"depends_on": ["one"]})
+    otto.kill()
+    otto.let_go("one")
+    decide_on(GitRepository.discover(repo), run.id, lambda now: cancel(now, "ada@workshop"))
+    after = resumed(repo, run)
+    assert after.outcome is Outcome.FAILED
+    assert [len(task.attempts) for task in after.tasks.values()] == [1, 0]
+    assert git(repo, "show", f"{task_ref(run.id, 'one', 'salvage-1')}:one.txt") == "one"
+
+
+def test_r_x10_a_tip_that_somebody_moved_stops_the_run_until_it_is_set_back(repo: Path, otto: Otto) -> None:
+    run = otto.build(writes("zero"), otto.holds("one") | {"depends_on": ["zero"]})
+    otto.kill()
+    otto.let_go("one")
+    tip = git(repo, "rev-parse", run_ref(run.id, "tip"))
+    git(repo, "update-ref", run_ref(run.id, "tip"), run.start.base)
+    stopped = resumed(repo, run)
+    assert stopped.outcome is Outcome.WAITING
+    assert exit_code(stopped) is ExitCode.WAITING
+    assert stopped.paused is not None
+    assert f"git update-ref {run_ref(run.id, 'tip')} {tip}" in stopped.paused.hint
+    assert resumed(repo, run) == stopped, "it is told once"
+    git(repo, "update-ref", run_ref(run.id, "tip"), tip)
+    assert resumed(repo, run).outcome is Outcome.LANDED
+
+
+def test_a_branch_that_somebody_deleted_is_told_and_left_alone(repo: Path, otto: Otto) -> None:
+    run = otto.build(writes("zero"), otto.holds("one") | {"depends_on": ["zero"]})
+    otto.kill()
+    otto.let_go("one")
+    git(repo, "branch", "-D", "otto/test")
+    after = resumed(repo, run)
+    assert after.outcome is Outcome.LANDED
+    assert after.withheld is not None
+    assert "deleted" in after.withheld.why
+    assert git(repo, "for-each-ref", "refs/heads/otto/test") == ""
+    assert git(repo, "rev-parse", run_ref(run.id, "tip")) == after.tip
+
+
+def test_a_base_that_is_gone_is_told_with_the_way_to_go_on(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    base = run.start.base
+    (repo / ".git/objects" / base[:2] / base[2:]).rename(repo.parent / "the-base")
+    with pytest.raises(RepositoryUnusable, match=f"{base}, which is gone") as refused:
+        resumed(repo, run)
+    assert "fetch that commit" in refused.value.hint
+    (repo.parent / "the-base").rename(repo / ".git/objects" / base[:2] / base[2:])
+    otto.let_go("one")
+    git(repo, "update-ref", "-d", run_ref(run.id, "base"))
+    assert resumed(repo, run).outcome is Outcome.LANDED
+    assert git(repo, "rev-parse", run_ref(run.id, "base")) == base
+
+
+def test_a_dead_drivers_lock_on_a_ref_of_the_run_is_removed_and_no_other(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    otto.let_go("one")
+    stale = repo / ".git" / f"{run_ref(run.id, 'tip')}.lock"
+    other = repo / ".git/refs/otto/runs/r-20200101-aaaa/tip.lock"
+    users = repo / ".git/refs/heads/main.lock"
+    for lock in (stale, other, users):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    assert resumed(repo, run).outcome is Outcome.LANDED
+    assert [lock.exists() for lock in (stale, other, users)] == [False, True, True]
+
+
+def test_i8_a_killed_and_resumed_run_leaves_the_users_repository_alone(repo: Path, otto: Otto) -> None:
+    published = (".git/refs/heads/otto", ".git/logs/refs/heads/otto")
+    ours = (".git/otto", ".git/refs/otto", ".git/objects", *published)
+    before = fingerprint(repo, less=ours)
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    otto.let_go("one")
+    resumed(repo, run)
+    assert fingerprint(repo, less=ours) == before
+    assert git(repo, "fsck", "--strict") == ""
+
+
+def test_downtime_does_not_count_as_work(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    otto.let_go("one")
+    after = resumed(repo, run)
+    with Journal.open(GitRepository.discover(repo).store / STORE) as journal:
+        told = [stored.event.elapsed_s for stored in journal.events(run.id)]
+    driven = [elapsed for elapsed in told if elapsed is not None]
+    assert driven == sorted(driven)
+    assert after.elapsed_s == driven[-1]
+
+
+def test_the_lock_of_a_run_is_free_after_its_resume(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    otto.let_go("one")
+    resumed(repo, run)
+    store = GitRepository.discover(repo).store
+    assert not is_driven(store, run.id)
+    with hold(store, run.id):
+        assert is_driven(store, run.id)
