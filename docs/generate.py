@@ -32,6 +32,7 @@ from otto_core.cli.main import VERBS, main
 from otto_core.config import CommandLine, Settings
 from otto_core.errors import ExitCode, OttoError
 from otto_core.model import Outcome, ReasonKind, TaskStatus
+from otto_core.recovery import REPLAY, Effect
 from otto_core.scheduler import EXIT_CODES
 from otto_core.transitions import TRANSITIONS
 from planner.durations import format_duration, parse_duration
@@ -192,6 +193,21 @@ def _transitions() -> str:
     return _table(("event", "finds the task", "leaves it"), rows)
 
 
+def _replay() -> str:
+    rows = (
+        (
+            f"`{status}`",
+            row.first.value,
+            "yes, as a new attempt" if Effect.EXECUTE in row.repeats else "no",
+            "; ".join(effect.value for effect in row.repeats if effect is not Effect.EXECUTE) or "nothing",
+            f"`{row.leaves}`",
+        )
+        for status, row in REPLAY.items()
+    )
+    head = ("found in", "first", "its command is executed again", "may happen once more", "goes on from")
+    return _table(head, rows)
+
+
 def _exit_codes() -> str:
     failures: list[type[OttoError]] = [Bug]
     failures += [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, OttoError)]
@@ -234,6 +250,7 @@ def _global_options() -> str:
 
 PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": lambda: _keys(_flat(Settings), words.SETTINGS),
+    "replay": _replay,
     "plan": lambda: _keys(PlanFile.model_fields, words.PLAN),
     "contract": lambda: _keys(ContractFile.model_fields, words.CONTRACT),
     "verify": lambda: _keys(VerifyFile.model_fields, words.VERIFY),

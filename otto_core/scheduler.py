@@ -148,14 +148,14 @@ def _cancel(run: Run) -> tuple[Action, ...]:
     """Bring a cancelled run to its end: what executes first, then every task, then the run."""
     if run.running or run.landing:
         return (EndExecution(),)
-    by = run.cancelled.by if run.cancelled else ""
-    reason = Reason(
-        kind=ReasonKind.CANCELLED,
-        message=f"the run was cancelled by {by}",
-        hint=f"otto retry TASK, then: otto resume {run.id}",
-    )
     left = [task.id for task in run.plan.tasks if not run.tasks[task.id].status.settled]
-    return tuple(Settle(name, reason) for name in left) or (Finish(_outcome(run)),)
+    return tuple(Settle(name, _cancelled(run, name)) for name in left) or (Finish(_outcome(run)),)
+
+
+def _cancelled(run: Run, name: str) -> Reason:
+    by = f" by {run.cancelled.by}" if run.cancelled else ""
+    hint = f"otto retry {name}, then: otto resume {run.id}"
+    return Reason(kind=ReasonKind.CANCELLED, message=f"the run was cancelled{by}", hint=hint)
 
 
 def _at_rest(run: Run, elapsed_s: float, waiting: list[ev.LockContended]) -> tuple[Action, ...]:

@@ -58,9 +58,13 @@ class TaskState(Struct, frozen=True):
         end = self.attempts[-1].end if self.attempts else None
         return end if isinstance(end, ev.AttemptProduced) else None
 
+    def attempts_allowed(self, task: Task) -> int:
+        """How many attempts there can be in all, those that do not count or are forgiven included."""
+        return task.max_attempts + self.interrupted + self.forgiven
+
     def attempts_left(self, task: Task) -> int:
         """How many further attempts the plan allows."""
-        return task.max_attempts - (self.counted - self.forgiven)
+        return self.attempts_allowed(task) - len(self.attempts)
 
 
 class StoredPlan(Struct, frozen=True):

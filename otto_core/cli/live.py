@@ -154,7 +154,7 @@ class Live:
         match task.status:
             case TaskStatus.RUNNING:
                 took = format_elapsed(self._clock() - self._begun.get(name, self._told_at))
-                number = f"attempt {len(task.attempts)} of {run.spec(name).max_attempts}"
+                number = f"attempt {len(task.attempts)} of {task.attempts_allowed(run.spec(name))}"
                 return Styled(f"{number}  {took}", "cyan")
             case TaskStatus.PRODUCED:
                 checking = run.queue[0] == name and not self._over

@@ -76,9 +76,10 @@ def differences(repository: ProgramView, run: Run) -> list[str]:
 
 
 def _row(run: Run, name: str) -> tuple[str | Styled, ...]:
-    task, spec = run.tasks[name], run.spec(name)
+    task = run.tasks[name]
     telemetry = last_telemetry(task)
-    tried = f"{len(task.attempts)} of {spec.max_attempts} attempts" if task.attempts else ""
+    allowed = task.attempts_allowed(run.spec(name))
+    tried = f"{len(task.attempts)} of {allowed} attempts" if task.attempts else ""
     return (
         symbol(task.status),
         name,

@@ -94,7 +94,7 @@ def sentence(event: ev.Event, run: Run) -> str:
 def _of_attempt(event: ev.AttemptStarted | ev.AttemptEnd, run: Run) -> str:
     match event:
         case ev.AttemptStarted():
-            limit = run.spec(event.task).max_attempts
+            limit = run.tasks[event.task].attempts_allowed(run.spec(event.task))
             return f"attempt {event.attempt} of {limit} starts from {event.base[:SHORT]}"
         case ev.AttemptProduced(changed=changed):
             files = "1 file" if changed == 1 else f"{changed} files"
