@@ -83,6 +83,7 @@ def build(
         )
         session = open_session(run, journal, repository, composed.settings, copies, bwrap)
         session.observe = observe or session.observe
+        session.stop.tell = warn
         return drive(session, locks)
 
 

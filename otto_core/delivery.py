@@ -256,9 +256,10 @@ def _checked(
 async def _judge(
     session: Session, wanted: list[Check], commit: Oid, target: Oid, tell: Tell
 ) -> tuple[Judged, ...]:
+    session.stop.tell = tell
     checker = Checker(session, ExecutionGate(lambda: session.run, session.stop))
     found: list[Judged] = []
-    with interruptible(session.stop.set):
+    with interruptible(session.stop.ask):
         try:
             for check in wanted:
                 verdict = of_a_fit_worktree(await checker.judge(check, commit))

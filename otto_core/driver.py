@@ -2,8 +2,8 @@
 
 The loop holds no policy. It remembers only which of the named actions it has begun, so that none is begun
 twice, and which tasks met a lock of another run, which it looks at until it is free. Ctrl-C, SIGTERM, SIGHUP
-and an exhausted budget end in the same way: nothing new begins, what executes is ended gently, tasks keep
-their states.
+and an exhausted budget end in the same way: nothing new begins, what executes is ended gently (at once if the
+signal comes again), tasks keep their states.
 """
 
 import asyncio
@@ -121,7 +121,7 @@ class Driver:
 
     async def drive(self) -> Run:
         """Run until the run is over or paused; gives its last state."""
-        with interruptible(self._interrupt):
+        with interruptible(self._session.stop.ask):
             try:
                 while self._session.run.outcome is Outcome.RUNNING:
                     if not await self._step():
@@ -262,22 +262,33 @@ class Driver:
             if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
                 raise error
 
-    def _interrupt(self) -> None:
-        self._session.stop.set()
-
 
 @contextmanager
-def interruptible(interrupt: Callable[[], None]) -> Iterator[None]:
-    """Have the interrupting signals call `interrupt` instead of killing the driver.
+def interruptible(ask: Callable[[], None]) -> Iterator[None]:
+    """Have the first two interrupting signals call `ask` in the event loop instead of ending this process.
 
-    One that is ignored stays ignored: whoever started Otto meant it to go on, as nohup(1) does.
+    A third one ends it as `kill -9` would: whoever sends it has waited long enough, and everything can be
+    resumed. One that is ignored stays ignored: whoever started Otto meant it to go on, as nohup(1) does.
+    Afterwards each signal does what it did before.
     """
-    loop = asyncio.get_running_loop()
-    heard = [number for number in _INTERRUPTS if signal.getsignal(number) is not signal.SIG_IGN]
-    for number in heard:
-        loop.add_signal_handler(number, interrupt)
+    loop, heard = asyncio.get_running_loop(), 0
+    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
+    handled = [number for number in _INTERRUPTS if before[number] is not signal.SIG_IGN]
+
+    def hear() -> None:
+        nonlocal heard
+        heard += 1
+        if heard == 2:
+            for number in handled:
+                loop.remove_signal_handler(number)
+                signal.signal(number, signal.SIG_DFL)
+        ask()
+
+    for number in handled:
+        loop.add_signal_handler(number, hear)
     try:
         yield
     finally:
-        for number in heard:
+        for number in handled:
             loop.remove_signal_handler(number)
+            signal.signal(number, before[number] or signal.SIG_DFL)

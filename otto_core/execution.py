@@ -22,6 +22,7 @@ from otto_core.children import Child, ended, strangers
 from otto_core.process import MARKER, spawn
 from otto_core.process_tree import POLL_S, Namespace, Swept, Tree, readable
 from otto_core.redaction import Redactor
+from otto_core.stop import Stop
 
 _PROOF_S = 10.0
 _CENSUS_S = 0.5
@@ -124,8 +125,11 @@ def claim_orphans() -> None:
     _owns_orphans = os.getpid() != 1 and not kernel.descendants(os.getpid())
 
 
-async def execute(command: Command, stop: asyncio.Event) -> Ending:
-    """Run a command to its end, a limit, or until `stop` is set; leave no process of it behind."""
+async def execute(command: Command, stop: Stop) -> Ending:
+    """Run a command to its end, a limit, or until `stop` is set; leave no process of it behind.
+
+    A stop `at_once` takes what is left of the grace period.
+    """
     kernel.become_subreaper()
     _live.add(command.marker)
     try:
@@ -136,14 +140,14 @@ async def execute(command: Command, stop: asyncio.Event) -> Ending:
             await _end_orphans()
 
 
-async def _execute(command: Command, stop: asyncio.Event) -> Ending:
+async def _execute(command: Command, stop: Stop) -> Ending:
     started = time.monotonic()
     try:
         async with _log_of(command) as output:
             child, tree = await _start(command, output)
             try:
                 why = await _first_end(child, tree, command, stop)
-                survivors = await _end(child, tree, command.grace_s)
+                survivors = await _end(child, tree, command.grace_s, stop)
                 began = bool(survivors) or tree.began()
             except BaseException:
                 tree.kill()
@@ -280,7 +284,7 @@ def _write(log: int, data: bytes) -> None:
 # --- waiting
 
 
-async def _first_end(child: Child, tree: Tree, command: Command, stop: asyncio.Event) -> str:
+async def _first_end(child: Child, tree: Tree, command: Command, stop: Stop) -> str:
     exited = asyncio.create_task(_exit_of(child))
     stopped = asyncio.create_task(stop.wait())
     deadline = time.monotonic() + command.timeout_s
@@ -321,14 +325,15 @@ async def _exit_of(child: Child) -> None:
 # --- ending
 
 
-async def _end(child: Child, tree: Tree, grace_s: float) -> tuple[int, ...]:
+async def _end(child: Child, tree: Tree, grace_s: float, stop: Stop) -> tuple[int, ...]:
     """End what is left of the tree; give the processes that would not go."""
     if child.poll() is not None and await tree.is_gone(POLL_S):
         return ()
     tree.signal(signal.SIGTERM)
     deadline = time.monotonic() + grace_s
     while not (gone := await _is_gone(child, tree, POLL_S)) and time.monotonic() < deadline:
-        pass
+        if stop.at_once.is_set():
+            break
     deadline = time.monotonic() + _PROOF_S
     while not gone and time.monotonic() < deadline:
         tree.signal(signal.SIGKILL)

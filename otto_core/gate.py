@@ -20,6 +20,7 @@ from otto_core.agents import AGENTS
 from otto_core.execution import Command, Ending, execute
 from otto_core.locks import LockTable
 from otto_core.state import Run, StoredPlan
+from otto_core.stop import Stop
 from otto_core.writesets import Contention, write_set
 from planner.canonical import plan_id
 from planner.model import Command as CheckCommand
@@ -94,7 +95,7 @@ class StepRefused(Exception):
 class ExecutionGate:
     """Executes steps of one run; `locks` is None where the run is unlocked."""
 
-    def __init__(self, run: Callable[[], Run], stop: asyncio.Event, locks: LockTable | None = None) -> None:
+    def __init__(self, run: Callable[[], Run], stop: Stop, locks: LockTable | None = None) -> None:
         self._run = run
         self._stop = stop
         self._locks = locks

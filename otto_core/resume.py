@@ -85,6 +85,7 @@ def resume(
         sandbox, bwrap = choose(settings.sandbox)
         session = open_session(run, journal, repository, settings, copies, bwrap)
         session.observe = observe
+        session.stop.tell = warn
         given = structs.replace(
             run.settings,
             concurrency=limits.concurrency or run.settings.concurrency,

@@ -26,6 +26,7 @@ from otto_core.locks import LockTable
 from otto_core.sandbox import View, view_of, with_repository
 from otto_core.slots import Pool, Slot, worktree_root
 from otto_core.state import Run
+from otto_core.stop import Stop
 from otto_core.transitions import apply
 
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Session:
     locks: LockTable | None = None
     """The locks of the run; None where it is unlocked."""
     observe: Observer = lambda _event, _run: None
-    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    stop: Stop = field(default_factory=Stop)
     blocking: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(thread_name_prefix="otto-git")
     )

@@ -28,6 +28,7 @@ from otto_core.execution import (
 from otto_core.leftovers import end_marked
 from otto_core.process import MARKER
 from otto_core.sandbox import Unusable, Usable, View, probe
+from otto_core.stop import Stop
 from tests.otto_core.sandboxes import NAMESPACE
 
 Compose = Callable[..., Command]
@@ -54,8 +55,8 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> Compose:
     return compose
 
 
-def run(command: Command, stop: asyncio.Event | None = None) -> Ending:
-    return asyncio.run(execute(command, stop or asyncio.Event()))
+def run(command: Command, stop: Stop | None = None) -> Ending:
+    return asyncio.run(execute(command, stop or Stop()))
 
 
 def until(holds: Callable[[], bool]) -> None:
@@ -179,11 +180,59 @@ def test_i13_a_daemon_that_shed_its_environment_does_not_outlive_its_command(com
 
 def test_the_stop_signal_of_the_driver_ends_the_command(command: Compose) -> None:
     async def scenario() -> Ending:
-        stop = asyncio.Event()
+        stop = Stop()
         asyncio.get_running_loop().call_later(0.2, stop.set)
         return await execute(command("sleep", "60"), stop)
 
     assert isinstance(asyncio.run(scenario()), Stopped)
+
+
+@pytest.mark.parametrize("limit_s", [600, 1], ids=["while it executes", "within the grace of a time limit"])
+def test_a_stop_at_once_takes_what_is_left_of_the_grace(
+    command: Compose, tmp_path: Path, limit_s: float
+) -> None:
+    script = "trap 'echo term' TERM; echo up; while :; do sleep 1; done"
+
+    async def scenario() -> Ending:
+        stop = Stop()
+        composed = command("sh", "-c", script, timeout_s=limit_s, grace_s=86_400)
+        running = asyncio.create_task(execute(composed, stop))
+        await asyncio.to_thread(until, lambda: log.exists() and b"up" in log.read_bytes())
+        if limit_s == 600:
+            stop.ask()
+        await asyncio.to_thread(until, lambda: b"term" in log.read_bytes())
+        assert living(tmp_path), "asked once, it is left its grace"
+        stop.ask()
+        stop.ask()
+        return await running
+
+    log = tmp_path / "log"
+    assert isinstance(asyncio.run(scenario()), Stopped if limit_s == 600 else TimedOut)
+    assert not living(tmp_path)
+
+
+def test_a_driver_that_stops_on_its_own_account_leaves_the_first_word_to_a_person() -> None:
+    stop, told = Stop(), list[str]()
+    stop.tell = told.append
+    stop.set()
+    stop.set()
+    assert (stop.is_set(), stop.at_once.is_set(), told) == (True, False, [])
+    stop.ask()
+    assert not stop.at_once.is_set()
+    assert told == ["interrupted: what executes is asked to end; interrupt again to end it at once"]
+    stop.ask()
+    assert stop.at_once.is_set()
+    assert len(told) == 1
+
+
+def test_a_stop_is_asked_for_even_where_nobody_can_be_told() -> None:
+    def tell(_: str) -> None:
+        raise BrokenPipeError
+
+    stop = Stop()
+    stop.tell = tell
+    stop.ask()
+    assert stop.is_set()
 
 
 DETACHED = """
@@ -316,12 +365,13 @@ ORPHANS = """
 import asyncio, os, sys
 from pathlib import Path
 from otto_core.execution import Command, claim_orphans, execute
+from otto_core.stop import Stop
 claim_orphans()
 place = Path(sys.argv[1])
 shed = "import os; os.chdir('/'); os.setsid(); os.execve('/bin/sleep', ['sleep', '62.625'], {})"
 argv = (sys.executable, '-c', f"import os, time; os.fork() or exec({shed!r}); time.sleep(0.3)")
 command = Command(argv, place, dict(os.environ), place / 'log', 60, 1, 'test/orphans')
-print(asyncio.run(execute(command, asyncio.Event())))
+print(asyncio.run(execute(command, Stop())))
 """
 
 
@@ -337,10 +387,11 @@ INHERITED = """
 import asyncio, os, sys
 from pathlib import Path
 from otto_core.execution import Command, claim_orphans, execute
+from otto_core.stop import Stop
 claim_orphans()
 place = Path(sys.argv[1])
 command = Command(('true',), place, dict(os.environ), place / 'log', 60, 1, 'test/inherited')
-print(asyncio.run(execute(command, asyncio.Event())))
+print(asyncio.run(execute(command, Stop())))
 """
 
 
@@ -356,7 +407,7 @@ def test_r_s4_children_that_a_program_inherits_are_left_alone(tmp_path: Path) ->
 
 def test_an_execution_that_is_cancelled_leaves_nothing_behind(command: Compose, tmp_path: Path) -> None:
     async def scenario() -> None:
-        running = asyncio.create_task(execute(command("sh", "-c", "echo > up; sleep 60"), asyncio.Event()))
+        running = asyncio.create_task(execute(command("sh", "-c", "echo > up; sleep 60"), Stop()))
         await asyncio.to_thread(until, (tmp_path / "up").exists)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -384,10 +435,11 @@ KILLED = """
 import asyncio, os, sys
 from pathlib import Path
 from otto_core.execution import Command, execute
+from otto_core.stop import Stop
 place = Path(sys.argv[1])
 argv = ('sh', '-c', 'setsid sleep 63.125 & sleep 63.125')
 command = Command(argv, place, dict(os.environ), place / 'log', 60, 1, sys.argv[2], cage=tuple(sys.argv[3:]))
-asyncio.run(execute(command, asyncio.Event()))
+asyncio.run(execute(command, Stop()))
 """
 
 

@@ -13,6 +13,7 @@ from otto_core.gate import AttemptStep, CheckStep, ExecutionGate, Place, Step, S
 from otto_core.locks import LockTable, holders
 from otto_core.runlock import hold
 from otto_core.state import Run
+from otto_core.stop import Stop
 from otto_core.writesets import WriteSet
 from planner.model import Command, Plan
 from tests.otto_core.plans import a_plan, a_task
@@ -26,7 +27,7 @@ def plan() -> Plan:
 def execute(run: Run, step: Step, place: Path) -> str:
     """Execute a step through a gate; gives what it printed."""
     where = Place(place, {"PATH": os.environ["PATH"]}, place / "log", f"test/{place.name}")
-    ending = asyncio.run(ExecutionGate(lambda: run, asyncio.Event()).execute(step, where))
+    ending = asyncio.run(ExecutionGate(lambda: run, Stop()).execute(step, where))
     assert isinstance(ending, Exited)
     return (place / "log").read_text()
 
@@ -96,7 +97,7 @@ def test_r_g2_a_lock_of_other_paths_or_of_another_task_is_not_enough(tmp_path: P
     where = Place(tmp_path, {"PATH": os.environ["PATH"]}, tmp_path / "log", "test/x")
     with hold(tmp_path, run.id):
         locks = LockTable(tmp_path, run.id)
-        gate = ExecutionGate(lambda: run, asyncio.Event(), locks)
+        gate = ExecutionGate(lambda: run, Stop(), locks)
         for task, writes in (("a", WriteSet(("b/**",))), ("b", WriteSet(("a/**",)))):
             assert locks.acquire(task, writes) is None
             with pytest.raises(StepRefused, match="is not held"):
@@ -110,7 +111,7 @@ def test_r_g2_the_gate_holds_the_write_set_for_the_whole_window_however_it_ends(
     run = locked_run()
 
     async def window() -> None:
-        gate = ExecutionGate(lambda: run, asyncio.Event(), LockTable(tmp_path, run.id))
+        gate = ExecutionGate(lambda: run, Stop(), LockTable(tmp_path, run.id))
         async with gate.hold("a") as contention:
             assert contention is None
             where = Place(tmp_path, {"PATH": os.environ["PATH"]}, tmp_path / "log", "test/x")
@@ -138,7 +139,7 @@ def test_after_a_stop_nobody_waits_for_the_guard_to_give_a_lock_back(tmp_path: P
             await all_in.wait()
 
     async def interrupted() -> None:
-        stop, all_in = asyncio.Event(), asyncio.Barrier(len(tasks) + 1)
+        stop, all_in = Stop(), asyncio.Barrier(len(tasks) + 1)
         gate = ExecutionGate(lambda: run, stop, LockTable(tmp_path, run.id, patience_s=600))
         windows = [asyncio.create_task(window(name, gate, all_in)) for name in tasks]
         while all_in.n_waiting < len(tasks):  # noqa: ASYNC110 -- a barrier tells nobody who is there
@@ -163,7 +164,7 @@ def test_r_g3_where_another_run_is_in_the_way_the_gate_says_so_and_releases_noth
     run = locked_run()
 
     async def window() -> None:
-        gate = ExecutionGate(lambda: run, asyncio.Event(), LockTable(tmp_path, run.id))
+        gate = ExecutionGate(lambda: run, Stop(), LockTable(tmp_path, run.id))
         async with gate.hold("a") as contention:
             assert contention is not None
             assert contention.holder.run == "r-other"

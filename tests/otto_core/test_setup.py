@@ -19,6 +19,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.model import Outcome, ReasonKind
 from otto_core.state import Run
+from otto_core.stop import Stop
 from planner.canonical import canonical, plan_id
 from tests.builders import git, make_repo
 from tests.otto_core.plans import a_plan, a_task
@@ -261,7 +262,7 @@ def test_final_checks_that_cannot_be_set_up_leave_the_run_unfinished_and_say_so(
 
 def test_i1_setup_executes_only_as_a_step_of_a_stored_plan(tmp_path: Path) -> None:
     run = begin(a_plan(a_task("a")))
-    gate = ExecutionGate(lambda: run, asyncio.Event())
+    gate = ExecutionGate(lambda: run, Stop())
     place = Place(tmp_path, dict(os.environ), tmp_path / "log", "test/setup")
     with pytest.raises(StepRefused, match="no setup"):
         asyncio.run(gate.execute(SetupStep(1, run.stored[0].plan_id, 0), place))

@@ -1,0 +1,42 @@
+"""The request to end what executes: gently at first, at once when it is made again."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+
+
+class Stop:
+    """A request that whoever executes, or waits to, looks at. Once made it stays.
+
+    It lives in the thread of one event loop; only `is_set` may be asked from others.
+    """
+
+    def __init__(self) -> None:
+        self.at_once = asyncio.Event()
+        """Set where no time is left: what has a grace period loses the rest of it."""
+        self.tell: Callable[[str], None] = lambda _: None
+        """Told, in words for a person, what the first `ask` does and what another would."""
+        self._gently = asyncio.Event()
+        self._asked = False
+
+    def set(self) -> None:
+        """Have what executes end gently, on the driver's own account; any number of times."""
+        self._gently.set()
+
+    def ask(self) -> None:
+        """Do as a person asks: the first time end gently, from the second on at once."""
+        if self._asked:
+            self.at_once.set()
+            return
+        self._asked = True
+        self._gently.set()
+        with suppress(OSError):  # nobody reads on; what was asked for happens all the same
+            self.tell("interrupted: what executes is asked to end; interrupt again to end it at once")
+
+    def is_set(self) -> bool:
+        """Tell whether anything may still begin."""
+        return self._gently.is_set()
+
+    async def wait(self) -> None:
+        """Wait until the end is asked for."""
+        await self._gently.wait()
