@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -120,17 +121,22 @@ class Live:
 
     def __exit__(self, *_: object) -> None:
         self._over = True
-        self._screen.stop()
+        with suppress(OSError):  # its terminal is gone; how the run ended is told, or not, by others
+            self._screen.stop()
 
     def __call__(self, event: ev.Event, run: Run) -> None:
         """Take note of the event; the next frame shows it."""
         if (self._run is None or not self._run.stored) and run.stored:
-            self._console.print(_text((Styled("\n".join(map(safe, introduction(run))), dim=True),)))
+            self._print(Styled("\n".join(map(safe, introduction(run))), dim=True))
         self._run, self._told_at = run, self._clock()
         if isinstance(event, ev.AttemptStarted):
             self._begun[event.task] = self._told_at
         if isinstance(event, _TROUBLE):
-            self._console.print(_text((Styled(safe(plain_line(event, run)), "yellow"),)))
+            self._print(Styled(safe(plain_line(event, run)), "yellow"))
+
+    def _print(self, told: Styled) -> None:
+        with suppress(OSError):  # the terminal is gone; the run does not depend on being watched
+            self._console.print(_text((told,)))
 
     def _frame(self) -> "Group":
         """Draw the present state; called by the thread that refreshes the screen."""

@@ -1,4 +1,4 @@
-"""Looking again and again at what goes on, until Ctrl-C."""
+"""Looking again and again at what goes on, until Ctrl-C or what counts like it."""
 
 import signal
 import time
@@ -15,9 +15,9 @@ POLL_S: Final = 0.2
 def patiently() -> Iterator[Callable[[float], None]]:
     """Give a function that waits some seconds, and raises KeyboardInterrupt if Ctrl-C was pressed before.
 
-    The usual handler raises wherever it strikes, and Python drops what a finaliser raises: a loop that does
-    little but make and drop small objects would often go on. A second Ctrl-C raises at once, as for a
-    write to a reader who stopped reading.
+    So it is with SIGTERM and SIGHUP where they count like Ctrl-C. The usual handler raises wherever it
+    strikes, and Python drops what a finaliser raises: a loop that does little but make and drop small objects
+    would often go on. A second Ctrl-C raises at once, as for a write to a reader who stopped reading.
     """
     pressed = False
 
@@ -32,8 +32,12 @@ def patiently() -> Iterator[Callable[[float], None]]:
             raise KeyboardInterrupt
         time.sleep(seconds)
 
-    before = signal.signal(signal.SIGINT, press)
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    heard = [number for number in signals if signal.getsignal(number) is signal.default_int_handler]
+    for number in heard:
+        signal.signal(number, press)
     try:
         yield wait
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number in heard:
+            signal.signal(number, signal.default_int_handler)

@@ -5,6 +5,7 @@ once. Here, and only here, a failure turns into words (or, with `--json`, into t
 exit code.
 """
 
+import errno
 import gc
 import io
 import os
@@ -96,6 +97,8 @@ class Verbs(click.Group):
     def main(self, args: Sequence[str] | None = None, *_: object, **__: object) -> NoReturn:
         """Run the program and end the process with its exit code; `args` defaults to the command line's."""
         argv = list(sys.argv[1:] if args is None else args)
+        if args is None:
+            _heed()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(
                 errors="backslashreplace"
@@ -107,6 +110,12 @@ class Verbs(click.Group):
             # The interpreter flushes once more at its end; what is left then goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = _READER_GONE
+        except OSError as error:
+            if not _tells_of_a_lost_terminal(error):
+                raise
+            for file in _lost_terminals():
+                os.dup2(os.open(os.devnull, os.O_WRONLY), file)
+            code = ExitCode.INTERRUPTED
         sys.exit(code)
 
     def _run(self, argv: list[str], *, alone: bool) -> int:
@@ -124,9 +133,34 @@ class Verbs(click.Group):
             return _tell(error, argv)
         except BrokenPipeError:
             raise
-        except Exception as error:  # noqa: BLE001 -- the last line of defence: whatever it is, it is written down
+        except Exception as error:  # the last line of defence: whatever it is, it is written down
+            if _tells_of_a_lost_terminal(error):
+                raise
             return _tell(import_module(_FAILURE).bug(error, argv), argv)
         return result if isinstance(result, int) else ExitCode.OK
+
+
+def _heed() -> None:
+    """Have a request to end and a lost terminal count like Ctrl-C; what is ignored stays so (nohup(1))."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
+def _lost_terminals() -> list[int]:
+    """Name those of the standard output streams whose terminal is no more: every write would fail."""
+    lost = []
+    for file in (sys.__stdout__, sys.__stderr__):
+        try:
+            os.get_terminal_size(file.fileno() if file else -1)
+        except OSError as error:
+            if error.errno == errno.EIO and file:
+                lost.append(file.fileno())
+    return lost
+
+
+def _tells_of_a_lost_terminal(error: Exception) -> bool:
+    return isinstance(error, OSError) and error.errno == errno.EIO and bool(_lost_terminals())
 
 
 def _loaded(module: str) -> ModuleType:

@@ -143,11 +143,14 @@ def test_what_cannot_be_followed_is_a_usage_error(
     assert "hint:" in result.stderr
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("args", [("logs", "a", "-f"), ("log", "-f"), ("log", "-f", "--json")])
-def test_control_c_ends_following_with_130(driven: RunBuilder, args: tuple[str, ...]) -> None:
+def test_control_c_and_what_counts_like_it_end_following_with_130(
+    driven: RunBuilder, args: tuple[str, ...], number: signal.Signals
+) -> None:
     with program(*args, at=driven.repo) as child:
         read_until(child, b"\n")
-        child.send_signal(signal.SIGINT)
+        child.send_signal(number)
         _, err = child.communicate()
     assert child.returncode == 130
     assert b"interrupted" in err
