@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLONE ?=
 
-.PHONY: demo test test-slow lint format bench lock clean
+.PHONY: demo test test-slow soak lint format bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/otto demo
@@ -15,6 +15,10 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	OTTO_TEST_CLONE="$(CLONE)" $(BIN)/pytest -q -m slow
+
+# A run of 200 tasks, killed at random moments until it is done, for ten minutes: see docs/reliability.md.
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --minutes 10
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

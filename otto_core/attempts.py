@@ -213,7 +213,7 @@ def _place(session: Session, slot: Slot, started: ev.AttemptStarted) -> Place:
             **(identity(session.repository) if slot.linked else {}),
         ),
         log=session.logs / started.log,
-        marker=f"{session.run.id}/{started.task}/{started.attempt}",
+        marker=session.marker(f"{started.task}/{started.attempt}"),
         cage=session.cage(slot),
         secrets=session.secrets(),
     )

@@ -159,7 +159,7 @@ class Checker:
                 **({"OTTO_TASK": step.task} if step.task else {}),
             ),
             log=logs / f"{name}.log",
-            marker=f"{self.session.run.id}/{name}",
+            marker=self.session.marker(name),
             cage=self.session.cage(slot),
             secrets=self.session.secrets(),
         )

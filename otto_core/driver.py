@@ -30,7 +30,7 @@ from otto_core.landing import Lander
 from otto_core.lockfile import GivenUp
 from otto_core.locks import contentions
 from otto_core.model import Outcome
-from otto_core.publish import free_branch
+from otto_core.publish import free_branch, publish
 from otto_core.refnames import run_ref
 from otto_core.refs import pin
 from otto_core.runlock import driver_name
@@ -159,6 +159,7 @@ class Driver:
                 case Settle(task, reason):
                     session.append(ev.TaskFailed(task=task, reason=reason))
                 case Finish(outcome):
+                    await self._publish_late()
                     session.append(ev.RunFinished(outcome=outcome))
                 case Pause():
                     await self._pause(action)
@@ -167,6 +168,16 @@ class Driver:
                 case _ if action not in self._under_way:
                     self._under_way[action] = asyncio.create_task(self._begin(action))
         return session.run is not before
+
+    async def _publish_late(self) -> None:
+        """Publish the result at the end where the branch could not be moved before, if it can be now."""
+        session = self._session
+        if session.run.withheld is None:
+            return
+        repository, run = session.repository.here(), session.run
+        event = await session.in_thread(partial(publish, repository, run, Oid(hex=run.tip)))
+        if isinstance(event, ev.BranchPublished):
+            session.append(event)
 
     async def _begin(self, action: StartAttempt | Land | CheckFinally) -> None:
         with suppress(ChecksStopped, GivenUp):

@@ -26,6 +26,7 @@ from otto_core.journal import STORE, Journal
 from otto_core.kernel import environment_of
 from otto_core.linked import branch_of, entries
 from otto_core.locks import holders
+from otto_core.marker import run_of
 from otto_core.model import Outcome, TaskStatus
 from otto_core.mounts import MOUNTS, require_local
 from otto_core.presence import landed_in_git
@@ -290,7 +291,7 @@ def _processes(place: Place) -> Iterator[Finding]:
     abandoned = {run.id for run in place.runs} - place.driven
     for pid in psutil.pids():
         marker = environment_of(pid).get(MARKER, "")
-        if marker.partition("/")[0] in abandoned:
+        if run_of(marker, place.repository.store) in abandoned:
             yield Finding("bad", "processes", f"{pid} is left over from {marker}", f"kill {pid}")
 
 

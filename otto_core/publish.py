@@ -4,6 +4,7 @@ Moved as the run grows, by compare-and-swap from the value last published, never
 """
 
 import os
+from typing import Final
 
 from merge.objects import Oid
 from merge.paths import show
@@ -12,6 +13,10 @@ from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.state import Run
+
+_PATIENCE_S: Final = 1.0
+"""How long the lock of the branch is waited for: a landing does not depend on it. One that was left by a kill
+in the very moment nobody but a person may remove: it is not provably Otto's."""
 
 
 def free_branch(repository: GitRepository, prefix: str, slug: str) -> str:
@@ -49,9 +54,14 @@ def publish(repository: GitRepository, run: Run, commit: Oid) -> ev.BranchPublis
         return ev.BranchWithheld(branch=branch, why=f"it is checked out in {show(os.fsencode(place))}")
     if expected is None and repository.ref(f"refs/heads/{branch}") is not None:
         branch = free_branch(repository, branch.rpartition("/")[0], run.start.slug)
+    wait_s = 0.0 if run.withheld else _PATIENCE_S
     try:
-        outcome = swap(repository.repo, f"refs/heads/{branch}", expected, commit)
-    except (SwapBusy, SwapRefused) as error:
+        outcome = swap(repository.repo, f"refs/heads/{branch}", expected, commit, wait=wait_s)
+    except SwapBusy:
+        lock = show(os.fsencode(repository.common_dir / f"refs/heads/{branch}.lock"))
+        why = f"it is locked; if no git and no otto is at work, remove {lock}"
+        return ev.BranchWithheld(branch=branch, why=why)
+    except SwapRefused as error:
         return ev.BranchWithheld(branch=branch, why=str(error))
     match outcome:
         case Lost(actual):

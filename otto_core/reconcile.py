@@ -59,9 +59,16 @@ def reconcile(repository: GitRepository, journal: Journal, run: Run) -> Run:
         there = repository.has(candidate)
         contracts = versions(repository, run.plan.contracts, repository.tree_of(candidate)) if there else {}
         run = append(journal, run, *resolve(run, tip, contracts))
-    if _unpublished(run) and run.landing is None:
-        run = append(journal, run, publish(repository, run, Oid(hex=run.tip)))
-    return run
+    return publish_anew(repository, journal, run) if run.landing is None else run
+
+
+def publish_anew(repository: GitRepository, journal: Journal, run: Run) -> Run:
+    """Publish what landed and the branch does not have; where that is still not possible, nothing changes."""
+    if run.tip == (run.published.commit if run.published else run.start.base):
+        return run
+    event = publish(repository, run, Oid(hex=run.tip))
+    same = run.withheld is not None and isinstance(event, ev.BranchWithheld) and event.why == run.withheld.why
+    return run if same else append(journal, run, event)
 
 
 def tip_of(repository: GitRepository, run: Run) -> Tip:

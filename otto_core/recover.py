@@ -17,6 +17,7 @@ from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.leftovers import end_marked
+from otto_core.marker import marker_of, run_of
 from otto_core.occupancy import occupant_of, occupied
 from otto_core.reconcile import append, reconcile
 from otto_core.recovery import Reconcile, Salvage, plan
@@ -49,10 +50,10 @@ def recover(repository: GitRepository, journal: Journal, run: Run, roots: Collec
     run = journal.refresh(run)
     unlock_refs(repository, run.id)
     steps = plan(run)
-    _end_processes(run, steps)
+    _end_processes(repository, run, steps)
     for root in roots:
         for slot, occupant in occupied(root):
-            if occupant.marker.startswith(f"{run.id}/"):
+            if run_of(occupant.marker, repository.store) == run.id:
                 _salvage(slot, repository)
     for step in steps:
         match step:
@@ -103,7 +104,7 @@ def require_base(repository: GitRepository, run: Run) -> None:
         pin(repository, ref, base)
 
 
-def _end_processes(run: Run, steps: Iterable[Salvage | Reconcile]) -> None:
+def _end_processes(repository: GitRepository, run: Run, steps: Iterable[Salvage | Reconcile]) -> None:
     """End what the attempts of the dead driver left running, all of it in one look.
 
     Raises:
@@ -111,7 +112,8 @@ def _end_processes(run: Run, steps: Iterable[Salvage | Reconcile]) -> None:
 
     """
     attempts = [step.attempt for step in steps if isinstance(step, Salvage)]
-    if left := end_marked({f"{run.id}/{attempt.task}/{attempt.attempt}" for attempt in attempts}):
+    names = [f"{attempt.task}/{attempt.attempt}" for attempt in attempts]
+    if left := end_marked({marker_of(repository.store, run.id, name) for name in names}):
         raise RepositoryUnusable(
             f"processes of {run.id}, which its driver left, cannot be ended",
             hint=f"kill -9 {' '.join(map(str, left))}, then `otto resume {run.id}`",

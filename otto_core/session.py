@@ -23,6 +23,7 @@ from otto_core.errors import Locked
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Appended, Journal, Outdated
 from otto_core.locks import LockTable
+from otto_core.marker import marker_of
 from otto_core.sandbox import View, view_of, with_repository
 from otto_core.slots import Pool, Slot, worktree_root
 from otto_core.state import Run
@@ -117,6 +118,10 @@ class Session:
             return ()
         slot.home.mkdir(exist_ok=True)
         return self.view.cage(work=slot.path, writable=(slot.io,), home=slot.home)
+
+    def marker(self, name: str) -> str:
+        """Give the marker of what executes under a name."""
+        return marker_of(self.repository.store, self.run.id, name)
 
     def secrets(self) -> dict[str, str]:
         """Give the name of each value that must not reach a log: those of `env_pass` and of copied files."""

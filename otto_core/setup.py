@@ -172,7 +172,7 @@ def _place(session: Session, slot: Slot, behalf: Behalf) -> Place:
         cwd=slot.path,
         env=session.environment(OTTO_RUN=session.run.id, **slot.environment),
         log=session.logs / behalf.log,
-        marker=f"{session.run.id}/{behalf.log}",
+        marker=session.marker(behalf.log),
         cage=session.cage(slot),
         secrets=session.secrets(),
     )

@@ -16,6 +16,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.linked import entry_of
 from otto_core.locks import LockTable
+from otto_core.marker import marker_of
 from otto_core.model import Outcome
 from otto_core.refnames import run_ref
 from otto_core.runlock import hold, hold_delivery
@@ -198,7 +199,7 @@ def test_a_lock_file_of_a_ref_is_bad_once_it_is_old(repo: Path) -> None:
 
 def test_r_s4_a_process_left_over_from_a_run_is_bad_and_only_while_nobody_drives_it(repo: Path) -> None:
     built = RunBuilder(repo, task("a"))
-    marker = f"{built.run.id}/a/1"
+    marker = marker_of(built.store, built.run.id, "a/1")
     env = {**os.environ, "OTTO_MARKER": marker}
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL

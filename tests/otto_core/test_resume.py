@@ -20,6 +20,7 @@ from otto_core.journal import STORE, Journal
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from otto_core.occupancy import occupied
 from otto_core.process import MARKER
+from otto_core.recover import recover
 from otto_core.refnames import run_ref, task_ref
 from otto_core.resume import Limits, resume
 from otto_core.runlock import hold, is_driven
@@ -425,3 +426,41 @@ def test_the_lock_of_a_run_is_free_after_its_resume(repo: Path, otto: Otto) -> N
     assert not is_driven(store, run.id)
     with hold(store, run.id):
         assert is_driven(store, run.id)
+
+
+def test_a_branch_whose_lock_a_dead_process_left_is_told_and_published_once_that_is_gone(
+    repo: Path, otto: Otto
+) -> None:
+    run = otto.build(otto.holds("one"), writes("two") | {"depends_on": ["one"]})
+    lock = repo / ".git/refs/heads/otto/test.lock"
+    lock.parent.mkdir()
+    lock.touch()
+    otto.let_go("one")
+    assert otto.ended() == ExitCode.OK
+    withheld = newest(repo).withheld
+    assert withheld is not None
+    assert f"remove {lock}" in withheld.why
+    assert lock.exists(), "it may be somebody's"
+    assert git(repo, "rev-parse", run_ref(run.id, "tip")) == newest(repo).tip
+
+
+def test_s3_s4_a_copy_of_a_repository_neither_ends_nor_takes_what_the_original_executes(
+    repo: Path, otto: Otto, tmp_path: Path
+) -> None:
+    run = otto.build(otto.holds("one"))
+    copy = tmp_path / "copy"
+    shutil.copytree(repo, copy, symlinks=True)
+    recovered = recovered_in(copy, run)
+    end = recovered.tasks["one"].attempts[0].end
+    assert end is not None
+    assert "left nothing behind" in (end.telemetry.missing or "")
+    assert carriers(run), "the original's attempt goes on"
+    otto.let_go("one")
+    assert otto.ended() == ExitCode.OK
+    assert newest(repo).outcome is Outcome.LANDED
+
+
+def recovered_in(copy: Path, run: Run) -> Run:
+    repository = GitRepository.discover(copy)
+    with Journal.open(repository.store / STORE) as journal, hold(repository.store, run.id):
+        return recover(repository, journal, run, {Path(run.settings.worktrees)})
