@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import core, isolation, merging, noop, peers, start
+from bench import core, durability, isolation, merging, noop, peers, start
 from bench.report import Section, failed_section, page
 from bench.timing import Sizes
 
@@ -33,6 +33,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "core": Part(core.measure, core.FULL, core.QUICK),
     "start": Part(start.measure, start.FULL, start.QUICK),
     "isolation": Part(isolation.measure, isolation.FULL, isolation.QUICK),
+    "durability": Part(durability.measure, durability.FULL, durability.QUICK),
 }
 
 

@@ -53,6 +53,10 @@ SETTINGS: Final[Mapping[str, str]] = {
     "env_pass": "variables that attempts and checks see beyond `PATH`, `HOME`, `LANG`, `LC_*` and `TZ`",
     "home_pass": "paths below your home directory that attempts and checks may read in a sandbox",
     "budget.wall": "how long a run may take before it is paused; null is no limit",
+    "durability": (
+        "`full` syncs objects, refs and events to the disk before the next step relies on them; `fast` leaves"
+        " that to the system. A killed Otto loses nothing either way; a power cut may take the last of it"
+    ),
     "branch_prefix": "results are branches below this, each named for its intent",
 }
 """By dotted key of `otto.yaml`."""

@@ -14,6 +14,7 @@ from otto_core.copies import gather
 from otto_core.disk import format_bytes, room_for
 from otto_core.driver import Driver, create_run, new_run_id
 from otto_core.environment import home
+from otto_core.git.durability import sync
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable, contentions
@@ -56,8 +57,11 @@ def build(
     copies = gather(repository, composed.settings.worktrees.copy)
     for warning in (*copies.warnings, *_scarcity(repository, composed, worktrees)):
         warn(warning)
+    repository = sync(repository, composed.settings.durability)
     with ExitStack() as stack:
-        journal = stack.enter_context(Journal.open(repository.store / STORE))
+        journal = stack.enter_context(
+            Journal.open(repository.store / STORE, durability=composed.settings.durability)
+        )
         for problem in reconcile_all(repository, journal):
             warn(problem)
         run_id = new_run_id(datetime.now(UTC), journal.run_ids())

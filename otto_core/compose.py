@@ -146,6 +146,7 @@ def run_settings(
         isolation=settings.worktrees.isolation,
         worktrees=path_text(os.fsencode(worktrees)) if worktrees else "",
         copied=settings.worktrees.copy,
+        durability=settings.durability,
     )
 
 

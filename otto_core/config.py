@@ -24,6 +24,7 @@ from pydantic import (
 
 from merge.patterns import PathSet, PatternError
 from otto_core.errors import UsageError
+from otto_core.model import Durability
 from planner.durations import format_duration, parse_duration
 from planner.file import read_command
 from planner.source import Source, load
@@ -118,6 +119,7 @@ class Settings(_Section):
     env_pass: tuple[str, ...] = ()
     home_pass: tuple[RelativePath, ...] = ()
     budget: Budget = Budget()
+    durability: Durability = "full"
     branch_prefix: str = Field(
         default="otto", pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*(/[A-Za-z0-9][A-Za-z0-9_-]*)*$"
     )

@@ -11,6 +11,7 @@ import msgspec
 from otto_core.errors import RepositoryUnusable
 from otto_core.model import (
     BothChanged,
+    Durability,
     GitPath,
     Outcome,
     Reason,
@@ -64,6 +65,8 @@ class RunSettings(Record, frozen=True, kw_only=True):
     """The directory of the run's worktrees."""
     copied: tuple[str, ...] = ()
     """Patterns of the untracked files that its worktrees get copies of."""
+    durability: Durability = "full"
+    """Whether what Otto writes for it is synced to the disk."""
 
 
 class RunStarted(_Event, frozen=True, kw_only=True, tag="run_started"):

@@ -8,7 +8,7 @@ makes a committed append survive a power cut.
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
+from otto_core.model import Durability
 from otto_core.state import Run
 from otto_core.transitions import apply
 
@@ -39,6 +40,9 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE INDEX IF NOT EXISTS events_of_run ON events (run_id, seq);
 """
 _LOCK_WAIT_S = 30.0
+
+_SYNCHRONOUS: Mapping[Durability, str] = {"full": "FULL", "fast": "NORMAL"}
+"""By NORMAL only checkpoints of the write-ahead log are synced: without that the store could be damaged."""
 
 
 class Stored(Struct, frozen=True):
@@ -76,8 +80,10 @@ class Journal:
         self._data_version = 0
 
     @classmethod
-    def open(cls, path: Path, *, now: Callable[[], str] = _utc_now) -> Self:
+    def open(cls, path: Path, *, now: Callable[[], str] = _utc_now, durability: Durability = "full") -> Self:
         """Open the store at `path` for writing, creating it where there is none.
+
+        With `durability="fast"` an append is not synced; what a power cut leaves is then an earlier state.
 
         Raises:
             RepositoryUnusable: not writable, damaged, or written by a newer version.
@@ -88,7 +94,7 @@ class Journal:
             db = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_WAIT_S)
             _refuse_newer(db, path)
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute("PRAGMA synchronous=FULL")
+            db.execute(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
             db.execute("PRAGMA cache_size=-512")  # KiB: a run is read once and appended to
             db.executescript(_SCHEMA)
             db.execute(f"PRAGMA user_version={STORE_VERSION}")

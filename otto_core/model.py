@@ -36,6 +36,9 @@ def path_in(kind: type, value: object) -> object:
     raise TypeError(f"a path is text, not {value!r}")
 
 
+Durability = Literal["full", "fast"]
+"""What Otto's writes survive: a power cut, or only the end of the process that made them."""
+
 SandboxMode = Literal["bwrap", "subreaper"]
 """How processes are kept apart and ended: in a namespace of bubblewrap's, or by a sweep for them."""
 

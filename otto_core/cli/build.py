@@ -94,7 +94,8 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     refuse_locked(run, as_json=as_json)
     landing = Landing(None, exit_code(run))
     if into and run.outcome is Outcome.LANDED:
-        landing = land_built(repository, Order(run.id, f"refs/heads/{into}", str(target)))
+        order = Order(run.id, f"refs/heads/{into}", str(target))
+        landing = land_built(repository, order, run.start.settings.durability)
         with select.opened() as (_, journal):
             run = journal.refresh(run)
     _tell(repository, run, landing, into, as_json=as_json)

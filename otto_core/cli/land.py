@@ -11,9 +11,10 @@ from otto_core.cli.output import Styled
 from otto_core.delivery import Already, Delivered, Delivery, Judged, Order, Withheld, deliver
 from otto_core.errors import ExitCode, OttoError, UsageError
 from otto_core.freshness import record_shown, target_of
+from otto_core.git.durability import sync
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
-from otto_core.model import path_text
+from otto_core.model import Durability, path_text
 from otto_core.report import SHORT, JsonObject, error_document
 from otto_core.transfer import path_text_of
 
@@ -51,7 +52,7 @@ def land(
                 "HEAD is on no branch, so there is no default target", hint="otto land --into BRANCH"
             )
         order = Order(run.id, target, expect_target, expect_branch)
-        delivery = land_result(repository, order)
+        delivery = land_result(repository, order, run.start.settings.durability)
         record_shown(repository, reading, run)
     name = target.removeprefix("refs/heads/")
     if as_json:
@@ -62,9 +63,10 @@ def land(
         context.exit(ExitCode.INCOMPLETE)
 
 
-def land_result(repository: GitRepository, order: Order) -> Delivery:
+def land_result(repository: GitRepository, order: Order, durability: Durability) -> Delivery:
     """Land with a journal open for writing, telling of progress on standard error."""
-    with Journal.open(repository.store / STORE) as journal:
+    repository = sync(repository, durability)
+    with Journal.open(repository.store / STORE, durability=durability) as journal:
         return deliver(repository, journal, order, tell=lambda told: output.line(told, err=True))
 
 
@@ -97,10 +99,10 @@ class Landing:
                 return delivery_document(name or "", delivery)
 
 
-def land_built(repository: GitRepository, order: Order) -> Landing:
+def land_built(repository: GitRepository, order: Order, durability: Durability) -> Landing:
     """Land what was just built; a failure to do so does not hide what was built."""
     try:
-        delivery = land_result(repository, order)
+        delivery = land_result(repository, order, durability)
     except OttoError as error:
         return Landing(error, error.exit_code)
     return Landing(delivery, ExitCode.INCOMPLETE if isinstance(delivery, Withheld) else ExitCode.OK)

@@ -18,8 +18,15 @@ _SAFE_OPTIONS = (
     "core.safecrlf=false",  # a warning about content is the user's, a refusal would be the task's end
     "gc.auto=0",
     "maintenance.auto=false",
-    "core.fsync=committed",
 )
+
+_synced = True
+
+
+def sync(wanted: bool) -> None:
+    """Say whether what git writes for this process is synced to the disk; it is unless this says no."""
+    global _synced  # noqa: PLW0603 -- a property of the process, like libgit2's own
+    _synced = wanted
 
 
 def git_env(extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -58,7 +65,8 @@ def git_from(start: Path, *args: str) -> Completed:
 def _run(
     args: Sequence[str | bytes], *, cwd: Path, stdin: bytes = b"", env: Mapping[str, str] | None = None
 ) -> Completed:
-    options = [part for option in _SAFE_OPTIONS for part in ("-c", option)]
+    fsync = f"core.fsync={'committed' if _synced else 'none'}"
+    options = [part for option in (*_SAFE_OPTIONS, fsync) for part in ("-c", option)]
     try:
         return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin)
     except (OSError, TimeoutError) as error:

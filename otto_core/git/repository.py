@@ -23,8 +23,7 @@ from otto_core.git.view import STORE_NAME, common_dir
 # libgit2 would keep what it reads, in the repository of each thread, and counts only the bytes of the object
 # against its limit, not what parsing made of it. What is read again soon, `merge.trees` keeps.
 pygit2.settings.enable_caching(False)
-# Objects and refs are on the disk before the journal tells of them; a power cut could take them otherwise.
-pygit2.settings.enable_fsync_gitdir(True)
+pygit2.settings.enable_fsync_gitdir(True)  # unless `otto_core.git.durability` says otherwise
 
 _CONVERSION_KEYS = re.compile(
     r"^(filter\..+|core\.(autocrlf|eol|checkroundtripencoding|symlinks|filemode|ignorecase|precomposeunicode))$"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import core, isolation, merging, noop, peers, start
+from bench import core, durability, isolation, merging, noop, peers, start
 from bench.__main__ import PARTS
 from bench.report import Figure, Section, page
 from bench.repositories import environment, make_repository, require_landed, run, workplace
@@ -44,6 +44,11 @@ def test_starts_and_memory_are_measured(tmp_path: Path) -> None:
 def test_isolation_measures_a_mode_or_names_what_is_missing(tmp_path: Path) -> None:
     section = isolation.measure(SMALLEST, tmp_path)
     assert len(section.figures) + len(section.skipped) == 2
+
+
+def test_syncing_is_measured_beside_not_syncing(tmp_path: Path) -> None:
+    (figure,) = durability.measure(SMALLEST, tmp_path).figures
+    assert (figure.value or 0) > 0
 
 
 def test_otto_does_the_graph_of_the_peers_without_them(tmp_path: Path) -> None:

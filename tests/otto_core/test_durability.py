@@ -13,6 +13,7 @@ from shutil import which
 
 import pytest
 
+from otto_core.journal import STORE, Journal
 from tests.builders import git, make_repo
 from tests.otto_core.runs import write_plan, writes
 
@@ -55,6 +56,10 @@ class Trace:
             at for at, (name, told) in enumerate(self._calls) if "sync" in name and told[0] == os.fspath(path)
         ]
 
+    def all_synced(self) -> set[Path]:
+        """Name everything that was synced."""
+        return {Path(told[0]) for name, told in self._calls if "sync" in name}
+
     def named(self, below: Path) -> list[tuple[int, Path, Path]]:
         """Tell when files got their names below a directory: the moment, the name before, the name."""
         found = [(at, told) for at, (name, told) in enumerate(self._calls) if "sync" not in name]
@@ -66,19 +71,54 @@ def _within(moments: Sequence[int], after: int, before: int) -> bool:
     return any(after < moment < before for moment in moments)
 
 
-@pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
-def test_a_landing_syncs_objects_before_the_ref_and_the_ref_before_the_journal(tmp_path: Path) -> None:
-    repo = make_repo(tmp_path.resolve(), {"a.txt": "a\n", "otto.yaml": "sandbox: subreaper\n"})
-    plan = write_plan(repo, writes("one"))
-    record = tmp_path / "record"
-    otto = (sys.executable, "-m", "otto_core.cli.main", "build", "--plan", str(plan))
+def _trace(repo: Path, *arguments: str) -> Trace:
+    """Let the program do something in a repository and tell which files it synced and named."""
+    record = repo.parent / "record"
+    otto = (sys.executable, "-m", "otto_core.cli.main", *arguments)
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     subprocess.run([*_STRACE, "-o", record, *otto], cwd=repo, env=environ, check=True, capture_output=True)
-    trace, git_dir = Trace(record.read_text()), repo / ".git"
+    return Trace(record.read_text())
+
+
+def _repo(tmp_path: Path, durability: str) -> Path:
+    configured = f"sandbox: subreaper\ndurability: {durability}\n"
+    return make_repo(tmp_path.resolve(), {"a.txt": "a\n", "otto.yaml": configured})
+
+
+def _tip(repo: Path) -> str:
+    return git(repo, "for-each-ref", "--format=%(refname)", "refs/otto/runs/*/tip")
+
+
+@pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
+def test_fast_syncs_no_object_and_no_ref_and_the_journal_only_at_its_checkpoints(tmp_path: Path) -> None:
+    repo = _repo(tmp_path, "fast")
+    git_dir, plan = repo / ".git", write_plan(repo, writes("one"))
+    Journal.open(git_dir / "otto" / STORE).close()
+    trace = _trace(repo, "build", "--plan", str(plan))
+
+    assert git(repo, "show", f"{_tip(repo)}:one.txt") == "one"
+    journal, log = git_dir / "otto" / STORE, git_dir / "otto" / f"{STORE}-wal"
+    of_sqlite = {journal, log, journal.parent}
+    assert {path for path in trace.all_synced() if path.is_relative_to(git_dir)} <= of_sqlite
+    moves = [at for at, _, name in trace.named(git_dir / "refs") if name == git_dir / _tip(repo)]
+    assert len(moves) == 2, "the base, then what landed"
+    assert not _within(trace.synced(log), *moves), "an append is not synced"
+
+    git(repo, "checkout", "--quiet", "--detach")
+    landed = _trace(repo, "land", "--into", "main")
+    assert git(repo, "rev-parse", "main") == git(repo, "rev-parse", _tip(repo))
+    assert {path for path in landed.all_synced() if path.is_relative_to(git_dir)} <= of_sqlite
+
+
+@pytest.mark.skipif(bool(_WHY_NOT), reason=_WHY_NOT)
+def test_a_landing_syncs_objects_before_the_ref_and_the_ref_before_the_journal(tmp_path: Path) -> None:
+    repo = _repo(tmp_path, "full")
+    git_dir, plan = repo / ".git", write_plan(repo, writes("one"))
+    trace = _trace(repo, "build", "--plan", str(plan))
 
     objects, refs = trace.named(git_dir / "objects"), trace.named(git_dir / "refs")
     assert {name.parent.name for _, _, name in refs} >= {"otto", "one"}
-    tip = git(repo, "for-each-ref", "--format=%(refname)", "refs/otto/runs/*/tip")
+    tip = _tip(repo)
     landed = git(repo, "rev-parse", tip)
     candidate = git_dir / "objects" / landed[:2] / landed[2:]
     assert candidate in {name for _, _, name in objects}
