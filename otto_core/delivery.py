@@ -169,6 +169,7 @@ def _deliver(
         strategy=proposal.strategy if isinstance(proposal, MergeCommit) else None,
         note=proposal.note if isinstance(proposal, MergeCommit) else "",
         both_changed=proposal.both_changed if isinstance(proposal, MergeCommit) else (),
+        marks_writing=True,
     )
     transfer(repository, journal, run, started, checkout)
     merged = proposal if isinstance(proposal, MergeCommit) else None

@@ -371,6 +371,8 @@ class DeliveryStarted(_Event, frozen=True, kw_only=True, tag="delivery_started")
     """How the merge was made; None where there is none."""
     note: str = ""
     both_changed: tuple[BothChanged, ...] = ()
+    marks_writing: bool = False
+    """Whether `delivery_writing` follows before files are written; an older Otto did not always say so."""
 
 
 class DeliveryWriting(_Event, frozen=True, kw_only=True, tag="delivery_writing"):

@@ -1,48 +1,46 @@
 """The journal: an append-only table of typed events in SQLite, one database per repository.
 
-Correctness depends on three things. Every append runs in one `BEGIN IMMEDIATE` transaction, so writers are
+Correctness depends on four things. Every append runs in one `BEGIN IMMEDIATE` transaction, so writers are
 serial. Inside it the state is folded to the head and every task that an event names must still have the
-version the writer saw, so a decision made on an old state is refused and made again. `synchronous=FULL`
-makes a committed append survive a power cut.
+version the writer saw, so a decision made on an old state is refused and made again. Every row that is read
+has the sum that says it is what was written, after what was written before it (`otto_core.store`).
+`synchronous=FULL` makes a committed append survive a power cut.
 """
 
-import os
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from otto_core import events as ev
-from otto_core.errors import RepositoryUnusable
 from otto_core.model import Durability
 from otto_core.state import Run
+from otto_core.store import (
+    STORE,
+    STORE_VERSION,
+    as_unusable,
+    damaged,
+    open_store,
+    open_to_read,
+    sum_of,
+    transaction,
+    version_of,
+)
 from otto_core.transitions import apply
 
-STORE = "otto.db"
-"""The store's name in Otto's directory of a repository."""
+__all__ = ["STORE", "STORE_VERSION", "Appended", "Journal", "Outdated", "Stored"]
 
-STORE_VERSION = 1
-"""Version of the tables and of the event bodies; kept in SQLite's `user_version`."""
+_AFTER_THE_END: Final = frozenset(
+    {"shown", "checked", "delivery_started", "delivery_writing", "delivery_applied", "delivery_undone"}
+)
+"""What may follow the end of a run and does not open it again."""
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS events (
-    seq    INTEGER PRIMARY KEY AUTOINCREMENT,
-    run_id TEXT NOT NULL,
-    at     TEXT NOT NULL,
-    type   TEXT NOT NULL,
-    body   TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS events_of_run ON events (run_id, seq);
-"""
-_LOCK_WAIT_S = 30.0
-
-_SYNCHRONOUS: Mapping[Durability, str] = {"full": "FULL", "fast": "NORMAL"}
-"""By NORMAL only checkpoints of the write-ahead log are synced: without that the store could be damaged."""
+_DELIVERY: Final = frozenset({"delivery_started", "delivery_applied", "delivery_undone"})
 
 
 class Stored(Struct, frozen=True):
@@ -61,7 +59,10 @@ class Appended(Struct, frozen=True):
 
 
 class Outdated(Struct, frozen=True):
-    """Nothing was stored: someone else moved `tasks`, or drives the run. Decide again on `run`."""
+    """Nothing was stored: someone else moved `tasks`, took the next revision, or drives the run.
+
+    Decide again on `run`.
+    """
 
     run: Run
     tasks: tuple[str, ...] = ()
@@ -74,50 +75,37 @@ def _utc_now() -> str:
 class Journal:
     """One open store. Not to be shared between threads."""
 
-    def __init__(self, connection: sqlite3.Connection, now: Callable[[], str] = _utc_now) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, now: Callable[[], str] = _utc_now) -> None:
         self._db = connection
+        self._path = path
         self._now = now
         self._data_version = 0
+        self._has_sums = self.version > 1
 
     @classmethod
     def open(cls, path: Path, *, now: Callable[[], str] = _utc_now, durability: Durability = "full") -> Self:
         """Open the store at `path` for writing, creating it where there is none.
 
-        With `durability="fast"` an append is not synced; what a power cut leaves is then an earlier state.
+        A store of an older version is brought up to this one; a copy as it was stays beside it. With
+        `durability="fast"` an append is not synced; what a power cut leaves is then an earlier state.
 
         Raises:
-            RepositoryUnusable: not writable, damaged, or written by a newer version.
+            RepositoryUnusable: not writable, damaged, on a network file system, or of a version that this
+                Otto does not know.
 
         """
-        with _as_unusable(path):
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            db = sqlite3.connect(path, isolation_level=None, timeout=_LOCK_WAIT_S)
-            _refuse_newer(db, path)
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
-            db.execute("PRAGMA cache_size=-512")  # KiB: a run is read once and appended to
-            db.executescript(_SCHEMA)
-            db.execute(f"PRAGMA user_version={STORE_VERSION}")
-        return cls(db, now)
+        return cls(open_store(path, durability), path, now)
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Open the store for reading; None where there is none yet.
+        """Open the store, of this version or an older one, for reading; None where there is none yet.
 
         Raises:
-            RepositoryUnusable: damaged, or written by a newer version.
+            RepositoryUnusable: damaged, or of a version that this Otto does not know.
 
         """
-        if not path.exists():
-            return None
-        with _as_unusable(path):
-            # A store in WAL mode is read with shared memory beside it, which a read-only disk cannot have.
-            log = path.with_name(f"{path.name}-wal")
-            unchanging = not os.access(path.parent, os.W_OK) and not log.exists()
-            where = f"{path.as_uri()}?mode=ro{'&immutable=1' if unchanging else ''}"
-            db = sqlite3.connect(where, uri=True, isolation_level=None, timeout=_LOCK_WAIT_S)
-            _refuse_newer(db, path)
-        return cls(db)
+        db = open_to_read(path)
+        return None if db is None else cls(db, path)
 
     def close(self) -> None:
         """Close the database; further calls fail."""
@@ -132,7 +120,7 @@ class Journal:
     @property
     def version(self) -> int:
         """The version of the store as it is on the disk."""
-        return int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        return version_of(self._db)
 
     def quick_check(self) -> list[str]:
         """Let SQLite look for damage; gives what it found, nothing where all is well.
@@ -141,57 +129,69 @@ class Journal:
             RepositoryUnusable: it is so damaged that it cannot be looked at.
 
         """
-        with _as_unusable(Path(STORE)):
+        with as_unusable(self._path):
             told = [row[0] for row in self._db.execute("PRAGMA quick_check")]
         return [] if told == ["ok"] else told
 
     def run_ids(self) -> list[str]:
-        """Name all runs, oldest first."""
-        rows = self._db.execute("SELECT run_id FROM events GROUP BY run_id ORDER BY MIN(seq)")
-        return [row[0] for row in rows]
+        """Name all runs, oldest first.
+
+        Raises:
+            RepositoryUnusable: the store is damaged.
+
+        """
+        with as_unusable(self._path), self._snapshot():
+            found = self._db.execute("SELECT run_id FROM events GROUP BY run_id ORDER BY MIN(seq)")
+            names = [row[0] for row in found]
+            if self._has_sums and set(names) != self._heads().keys():
+                raise damaged(self._path, "the list of its runs does not agree with their events")
+        return names
 
     def unfinished(self) -> list[str]:
-        """Name the runs that did not come to their end, oldest first."""
-        rows = self._db.execute(
-            "SELECT run_id FROM (SELECT run_id, type, MAX(seq) AS seq FROM events WHERE type NOT IN"
-            " ('shown', 'checked', 'delivery_started', 'delivery_writing', 'delivery_applied',"
-            " 'delivery_undone')"
-            " GROUP BY run_id) WHERE type != 'run_finished' ORDER BY seq"
-        )
-        return [row[0] for row in rows]
+        """Name the runs that did not come to their end, oldest first.
+
+        Raises:
+            RepositoryUnusable: the store is damaged.
+
+        """
+        last = {run: kind for run, kind in self._swept() if kind not in _AFTER_THE_END}
+        return [run for run, kind in last.items() if kind != "run_finished"]
 
     def undelivered(self) -> list[str]:
-        """Name the runs whose landing on a person's branch was started and has no end, oldest first."""
-        rows = self._db.execute(
-            "SELECT run_id FROM (SELECT run_id, type, MAX(seq) AS seq FROM events WHERE type IN"
-            " ('delivery_started', 'delivery_applied', 'delivery_undone')"
-            " GROUP BY run_id) WHERE type = 'delivery_started' ORDER BY seq"
-        )
-        return [row[0] for row in rows]
+        """Name the runs whose landing on a person's branch was started and has no end, oldest first.
+
+        Raises:
+            RepositoryUnusable: the store is damaged.
+
+        """
+        last = {run: kind for run, kind in self._swept() if kind in _DELIVERY}
+        return [run for run, kind in last.items() if kind == "delivery_started"]
 
     def events(self, run_id: str, *, after: int = 0) -> Iterator[Stored]:
-        """Give the events of a run in order, from beyond sequence number `after`."""
-        rows = self._db.execute(
-            "SELECT seq, run_id, at, type, body FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
-            (run_id, after),
-        )
-        for seq, run, at, kind, body in rows:
-            yield Stored(seq, run, at, ev.from_json(kind, body))
+        """Give the events of a run in order, from beyond sequence number `after`.
+
+        Raises:
+            RepositoryUnusable: the store is damaged, or holds what this Otto cannot read.
+
+        """
+        for seq, at, kind, body in self._rows(run_id, after):
+            yield Stored(seq, run_id, at, ev.from_json(kind, body))
 
     def refresh(self, run: Run) -> Run:
-        """Fold what has been appended since `run` was read."""
+        """Fold what has been appended since `run` was read. Errors as for `events`."""
         for stored in self.events(run.id, after=run.seq):
             run = replace(apply(run, stored.event), seq=stored.seq)
         return run
 
     def has_news(self) -> bool:
         """Tell whether another process wrote since this was last asked (`PRAGMA data_version`)."""
-        version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
+        with as_unusable(self._path):
+            version = int(self._db.execute("PRAGMA data_version").fetchone()[0])
         before, self._data_version = self._data_version, version
         return version != before
 
     def load(self, run_id: str) -> Run:
-        """Fold a run from its first event."""
+        """Fold a run from its first event. Errors as for `events`."""
         return self.refresh(Run(run_id))
 
     def append(self, run: Run, events: Sequence[ev.Event]) -> Appended | Outdated:
@@ -199,18 +199,11 @@ class Journal:
 
         Raises:
             IllegalTransition: an event does not fit the state; nothing is stored.
-            RepositoryUnusable: the store could not be written; nothing is stored.
+            RepositoryUnusable: the store could not be written, or is damaged; nothing is stored.
 
         """
-        with _as_unusable(Path(STORE)):
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                outcome = self._append_locked(run, events)
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        return outcome
+        with as_unusable(self._path), transaction(self._db):
+            return self._append_locked(run, events)
 
     def _append_locked(self, run: Run, events: Sequence[ev.Event]) -> Appended | Outdated:
         head = self.refresh(run)
@@ -218,38 +211,117 @@ class Journal:
         moved = sorted(t for t in named if t in run.tasks and head.tasks[t].version != run.tasks[t].version)
         if moved or _is_overtaken(run, head, events):
             return Outdated(head, tuple(moved))
+        _, before = self._head(run.id) or (0, b"")
         for event in events:
             head = apply(head, event)
+            row = (run.id, self._now(), event.type, ev.to_json(event))
+            before = sum_of(before, *row)
             cursor = self._db.execute(
-                "INSERT INTO events (run_id, at, type, body) VALUES (?, ?, ?, ?)",
-                (run.id, self._now(), event.type, ev.to_json(event)),
+                "INSERT INTO events (run_id, at, type, body, sum) VALUES (?, ?, ?, ?, ?)", (*row, before)
             )
             head = replace(head, seq=cursor.lastrowid or 0)
+        self._db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (run.id, head.seq, before))
         return Appended(head)
+
+    # --- rows
+
+    def _rows(self, run_id: str, after: int) -> Iterator[tuple[int, str, str, str]]:
+        """Give the rows of a run beyond `after`, each as it is known to be what was written."""
+        with as_unusable(self._path):
+            if not self._has_sums:
+                yield from self._db.execute(
+                    "SELECT seq, at, type, body FROM events WHERE run_id = ? AND seq > ? ORDER BY seq",
+                    (run_id, after),
+                )
+                return
+            until, last = self._head(run_id) or (0, b"")
+            before = self._sum_until(run_id, after)
+            # Only up to the head: what another process has appended since has one of its own.
+            rows = self._db.execute(
+                "SELECT seq, at, type, body, sum FROM events WHERE run_id = ? AND seq > ? AND seq <= ?"
+                " ORDER BY seq",
+                (run_id, after, until),
+            )
+            for seq, at, kind, body, told in rows:
+                before = self._proven(before, (run_id, at, kind, body), told, seq)
+                yield seq, at, kind, body
+            if before != last:
+                raise damaged(self._path, f"events of {run_id} are missing")
+
+    def _swept(self) -> Iterator[tuple[str, str]]:
+        """Give run and type of every event of every run in order, each known to be what was written."""
+        with as_unusable(self._path), self._snapshot():
+            if not self._has_sums:
+                yield from self._db.execute("SELECT run_id, type FROM events ORDER BY seq").fetchall()
+                return
+            sums: dict[str, bytes] = {}
+            rows = self._db.execute("SELECT run_id, at, type, body, sum, seq FROM events ORDER BY seq")
+            for run_id, at, kind, body, told, seq in rows:
+                sums[run_id] = self._proven(sums.get(run_id, b""), (run_id, at, kind, body), told, seq)
+                yield run_id, kind
+            if sums != self._heads():
+                raise damaged(self._path, "events are missing")
+
+    def _proven(self, before: bytes, row: tuple[str, str, str, str], told: bytes, seq: int) -> bytes:
+        """Give the sum of a row if it is the one that stands there.
+
+        Raises:
+            RepositoryUnusable: it is not.
+
+        """
+        found = sum_of(before, *row)
+        if found != told:
+            raise damaged(self._path, f"event {seq} is not as it was written")
+        return found
+
+    def _head(self, run_id: str) -> tuple[int, bytes] | None:
+        """Give number and sum of a run's last event; None where it has none."""
+        seq, last, begun = self._db.execute(
+            "SELECT seq, sum, EXISTS (SELECT 1 FROM events WHERE run_id = ?1)"
+            " FROM (SELECT 1) LEFT JOIN heads ON run_id = ?1",
+            (run_id,),
+        ).fetchone()
+        if seq is None and begun:
+            raise damaged(self._path, f"the end of {run_id} is not known")
+        return None if seq is None else (seq, last)
+
+    def _heads(self) -> dict[str, bytes]:
+        return dict(self._db.execute("SELECT run_id, sum FROM heads"))
+
+    def _sum_until(self, run_id: str, seq: int) -> bytes:
+        """Give the sum of a run's last event up to a number; nothing where there is none."""
+        if seq == 0:
+            return b""
+        found = self._db.execute(
+            "SELECT sum FROM events WHERE run_id = ? AND seq <= ? ORDER BY seq DESC LIMIT 1",
+            (run_id, seq),
+        ).fetchone()
+        return bytes(found[0]) if found and isinstance(found[0], bytes) else b""
+
+    @contextmanager
+    def _snapshot(self) -> Iterator[None]:
+        """Read what belongs together as of one moment."""
+        if self._db.in_transaction:
+            yield
+            return
+        self._db.execute("BEGIN")
+        try:
+            yield
+        finally:
+            if self._db.in_transaction:
+                self._db.execute("COMMIT")
 
 
 def _is_overtaken(seen: Run, head: Run, events: Sequence[ev.Event]) -> bool:
-    """Tell whether a driver decided about a run that another drives now, or the end of one that moved on."""
+    """Tell whether a driver decided about a run that another drives now, or the end of one that moved on.
+
+    Or whether somebody else took the revision that a plan was to have (G5).
+    """
     by_driver = any(event.elapsed_s is not None for event in events)
     ends = any(isinstance(event, ev.RunPaused | ev.RunResumed | ev.RunFinished) for event in events)
-    return (by_driver and head.drives != seen.drives) or (ends and head.seq != seen.seq)
-
-
-def _refuse_newer(db: sqlite3.Connection, path: Path) -> None:
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version > STORE_VERSION:
-        raise RepositoryUnusable(
-            f"the store {path} has version {version}; this Otto reads up to {STORE_VERSION}",
-            hint="use the newer Otto that wrote it",
-        )
-
-
-@contextmanager
-def _as_unusable(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise RepositoryUnusable(
-            f"the store {path} cannot be used: {error}",
-            hint="check that the Git directory is writable and the disk not full",
-        ) from error
+    plans = any(isinstance(event, ev.PlanStored) for event in events)
+    return (
+        (by_driver and head.drives != seen.drives)
+        or (ends and head.seq != seen.seq)
+        or (plans and head.revision != seen.revision)
+    )

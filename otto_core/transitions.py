@@ -109,7 +109,7 @@ def _resume(run: Run, event: ev.RunResumed) -> Run:
 def _record_delivery(run: Run, event: ev.DeliveryEvent) -> Run:
     if isinstance(event, ev.DeliveryStarted):
         _require(run.delivery is None, run, event, "another delivery has no end yet")
-        return replace(run, delivery=event)
+        return replace(run, delivery=event, delivery_writes=not event.marks_writing)
     target = run.delivery.target if run.delivery else None
     _require(target == event.target, run, event, f"the delivery started is to {target}")
     if isinstance(event, ev.DeliveryWriting):

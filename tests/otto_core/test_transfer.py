@@ -320,7 +320,8 @@ def test_i8_an_end_that_cannot_be_journalled_is_told_as_cut_off(
         done = otto(repo, "land")
     assert done.exit_code == 4, done.stderr
     assert "the landing was cut off" in done.stderr
-    assert f"{told} be journalled (the store otto.db cannot be used: disk is full)" in done.stderr
+    store = repo / ".git/otto/otto.db"
+    assert f"{told} be journalled (the store {store} cannot be used: disk is full)" in done.stderr
     assert f"`otto land {RUN}` finishes it" in done.stderr
     change_store(repo, "DROP TRIGGER full")
     done = otto(repo, "land")
@@ -336,7 +337,7 @@ def test_i8_nothing_is_taken_back_where_writing_could_not_begin(
     monkeypatch.setattr(transfer, "apply", failing_with(FULL))
     done = otto(repo, "land")
     assert done.exit_code == 4
-    assert "error: the store otto.db cannot be used: disk is full" in done.stderr
+    assert f"error: the store {repo / '.git/otto/otto.db'} cannot be used: disk is full" in done.stderr
     assert looks(repo) == before
     assert Journal.open(repo / ".git/otto/otto.db").undelivered() == []
 

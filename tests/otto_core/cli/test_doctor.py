@@ -13,7 +13,7 @@ def test_what_is_well_is_a_line_a_check_and_exit_0(tmp_path: Path, otto: Otto) -
     run_plan(repo, writes("one"))
     result = otto("doctor", at=repo)
     assert result.exit_code == 0, result.output
-    assert "ok    store          version 1, 1 run\n" in result.stdout
+    assert "ok    store          version 2, 1 run\n" in result.stdout
     assert json.loads(otto("doctor", "--json", at=repo).stdout)["bad"] == 0
 
 

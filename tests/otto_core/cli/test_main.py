@@ -23,6 +23,7 @@ from otto_core.errors import (
     Stale,
     UsageError,
 )
+from otto_core.store import sum_of
 from planner.violations import Violation
 from tests.builders import make_repo
 from tests.otto_core.cli.conftest import Otto
@@ -206,10 +207,12 @@ def test_outside_of_a_repository_the_exit_code_is_4(tmp_path: Path, otto: Otto, 
 
 def test_a_bug_is_written_down_in_the_store_and_the_report_is_named(shop: Path, otto: Otto) -> None:
     with contextlib.closing(sqlite3.connect(shop / ".git/otto/otto.db")) as db, db:
-        db.execute(
-            "INSERT INTO events (run_id, at, type, body) SELECT run_id, at, type, body FROM events"
-            " WHERE type = 'landing_applied'"
-        )
+        row = db.execute(
+            "SELECT run_id, at, type, body FROM events WHERE type = 'landing_applied'"
+        ).fetchone()
+        last = sum_of(db.execute("SELECT sum FROM heads").fetchone()[0], *row)
+        db.execute("INSERT INTO events (run_id, at, type, body, sum) VALUES (?, ?, ?, ?, ?)", (*row, last))
+        db.execute("UPDATE heads SET sum = ?, seq = (SELECT MAX(seq) FROM events)", (last,))
     result = otto("status", "--json")
     assert result.exit_code == 70
     reports = list((shop / ".git/otto/reports").iterdir())
