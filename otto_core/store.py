@@ -149,10 +149,16 @@ def as_unusable(path: Path) -> Iterator[None]:
         raise damaged(path, repr(error.object)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-        of_the_disk = not _DISK.isdisjoint({code, code & 0xFF}) and code != sqlite3.SQLITE_IOERR_SHORT_READ
-        raise (_unusable if of_the_disk else damaged)(path, error) from error
+        raise (_unusable if _is_of_the_disk(code, path) else damaged)(path, error) from error
     except OSError as error:
         raise _unusable(path, error) from error
+
+
+def _is_of_the_disk(code: int, path: Path) -> bool:
+    """Tell whether SQLite's code speaks of a store's place; a store may say itself that it is read-only."""
+    if code == sqlite3.SQLITE_READONLY:
+        return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
+    return not _DISK.isdisjoint({code, code & 0xFF}) and code != sqlite3.SQLITE_IOERR_SHORT_READ
 
 
 def _unusable(path: Path, error: Exception) -> RepositoryUnusable:

@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from otto_core.build import build as run_to_the_end
+from otto_core.build import require_place
 from otto_core.cli import live, output, select
 from otto_core.cli.ending import refuse_locked, tell_end
 from otto_core.cli.land import Landing, land_built
@@ -75,6 +76,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     if dry_run:
         show_plan(composed, locking, as_json=as_json)
         return
+    require_place(repository)
     if approve:
         _ask(composed, locking)
     spare_memory()

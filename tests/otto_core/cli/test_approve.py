@@ -6,6 +6,7 @@ import pty
 import re
 import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -13,11 +14,28 @@ from tests.builders import git, make_repo
 from tests.otto_core.cli.conftest import Otto
 from tests.otto_core.cli.test_main import program
 from tests.otto_core.runs import fingerprint, write_plan, writes
+from tests.otto_core.test_mounts import mounted
 
 
 @pytest.fixture
 def repo(tmp_path: Path) -> Path:
     return make_repo(tmp_path)
+
+
+def test_nobody_is_asked_where_no_run_could_be_driven(
+    repo: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = write_plan(repo, writes("one"))
+    monkeypatch.setattr("otto_core.mounts.MOUNTS", mounted(repo.parent, "nfs4"))
+    monkeypatch.setattr(
+        "otto_core.cli.build.sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True))
+    )
+    before = fingerprint(repo)
+    result = otto("build", "--plan", str(plan), "--approve", at=repo)
+    assert result.exit_code == 4
+    assert "on a network file system (nfs4)" in result.stderr
+    assert "Run this plan?" not in result.stderr
+    assert fingerprint(repo) == before
 
 
 class Terminal:

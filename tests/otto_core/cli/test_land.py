@@ -11,6 +11,7 @@ from otto_core.model import Outcome
 from tests.builders import RunBuilder, git, make_repo, plan, task
 from tests.otto_core.cli.conftest import Otto
 from tests.otto_core.runs import feature, fingerprint, write_plan, writes
+from tests.otto_core.test_mounts import mounted
 
 FILES: dict[str | bytes, str | bytes] = {"one.txt": "a\nb\nc\nd\ne\nf\n", "README.md": "A shop.\n"}
 
@@ -41,6 +42,20 @@ def move_on(repo: Path, otto: Otto, old: str = "f", new: str = "F") -> str:
     git(repo, "commit", "--quiet", "--all", "--message", "mine")
     otto("status", at=repo)
     return git(repo, "rev-parse", "main")
+
+
+def test_land_on_a_network_file_system_is_exit_4_and_moves_nothing(
+    repo: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build(repo, otto)
+    monkeypatch.setattr("otto_core.mounts.MOUNTS", mounted(repo.parent, "nfs4"))
+    readers = (".git/otto/otto.db-shm", ".git/otto/otto.db-wal")
+    before = fingerprint(repo, less=readers)
+    result = otto("land", at=repo)
+    assert result.exit_code == 4
+    assert "on a network file system (nfs4)" in result.stderr
+    assert otto("status", at=repo).exit_code == 0, "one may look"
+    assert fingerprint(repo, less=readers) == before
 
 
 def test_i8_land_onto_a_branch_that_has_moved_on_makes_a_merge_commit(repo: Path, otto: Otto) -> None:
