@@ -35,7 +35,7 @@ def record_shown(repository: RepositoryView, journal: Journal, run: Run) -> Run:
     if _same(run.shown, shown):
         return run
     try:
-        durability = run.start.settings.durability
+        durability = run.settings.durability
         with Journal.open(repository.store / STORE, durability=durability) as writing:
             outcome = writing.append(run, [shown])
     except RepositoryUnusable:

@@ -28,6 +28,7 @@ from otto_core.store import (
     open_store,
     open_to_read,
     sum_of,
+    sync_appends,
     transaction,
     version_of,
 )
@@ -121,6 +122,10 @@ class Journal:
     def version(self) -> int:
         """The version of the store as it is on the disk."""
         return version_of(self._db)
+
+    def sync(self, durability: Durability) -> None:
+        """Have the appends that follow synced, or not, as `open` does."""
+        sync_appends(self._db, durability)
 
     def quick_check(self) -> list[str]:
         """Let SQLite look for damage; gives what it found, nothing where all is well.

@@ -17,6 +17,7 @@ from otto_core import events as ev
 from otto_core.build import drive, require_free, require_place
 from otto_core.compose import Locking, configuration_at, wall_now
 from otto_core.copies import gather
+from otto_core.git.durability import sync
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable
@@ -65,6 +66,8 @@ def resume(
         run = journal.load(run_id)
         if run.outcome.is_final:
             return run
+        repository = sync(repository, run.settings.durability)
+        journal.sync(run.settings.durability)
         require_base(repository, run)
         settings = configuration_at(repository, Oid(hex=run.start.base)).configuration.settings
         worktrees = worktree_root(repository, settings.worktrees.root)

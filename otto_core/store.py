@@ -82,7 +82,7 @@ def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
         try:
             _require_known(db, path)
             db.execute("PRAGMA journal_mode=WAL")
-            db.execute(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
+            sync_appends(db, durability)
             db.execute("PRAGMA cache_size=-512")  # KiB: a run is read once and appended to
             _migrate(db, path)
             _require_sound(db, path)
@@ -90,6 +90,11 @@ def open_store(path: Path, durability: Durability) -> sqlite3.Connection:
             db.close()
             raise
     return db
+
+
+def sync_appends(db: sqlite3.Connection, durability: Durability) -> None:
+    """Have each append that follows synced to the disk (`full`) or left to the system (`fast`)."""
+    db.execute(f"PRAGMA synchronous={_SYNCHRONOUS[durability]}")
 
 
 def open_to_read(path: Path) -> sqlite3.Connection | None:

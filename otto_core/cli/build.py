@@ -97,7 +97,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
     landing = Landing(None, exit_code(run))
     if into and run.outcome is Outcome.LANDED:
         order = Order(run.id, f"refs/heads/{into}", str(target))
-        landing = land_built(repository, order, run.start.settings.durability)
+        landing = land_built(repository, order, run.settings.durability)
         with select.opened() as (_, journal):
             run = journal.refresh(run)
     _tell(repository, run, landing, into, as_json=as_json)

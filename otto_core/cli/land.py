@@ -52,7 +52,7 @@ def land(
                 "HEAD is on no branch, so there is no default target", hint="otto land --into BRANCH"
             )
         order = Order(run.id, target, expect_target, expect_branch)
-        delivery = land_result(repository, order, run.start.settings.durability)
+        delivery = land_result(repository, order, run.settings.durability)
         record_shown(repository, reading, run)
     name = target.removeprefix("refs/heads/")
     if as_json:
