@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from pygit2 import Commit
 
-from merge.objects import Oid, Repository, Signature
+from merge.objects import Oid, Repository, Signature, write_commit
 from merge.trailers import Trailers, parse
 
 
@@ -23,7 +23,8 @@ def commit(
     committer: Signature,
 ) -> Oid:
     """Write a candidate: no ref moves. First parent is the tip, second the admitted snapshot."""
-    return repo.create_commit(None, author, committer, message, tree, [tip, snapshot])
+    parents = [tip, snapshot]
+    return write_commit(repo, tree=tree, parents=parents, message=message, author=author, committer=committer)
 
 
 class Landed:

@@ -22,7 +22,7 @@ from pygit2.enums import MergeFileFlag, MergeFlag, SortMode
 
 from merge import registries as registry_files
 from merge import trees
-from merge.objects import EXECUTABLE, FILE, TREE, Oid, Repository, Signature
+from merge.objects import EXECUTABLE, FILE, TREE, Oid, Repository, Signature, write_commit
 from merge.patterns import PathSet
 from merge.trees import Change, Entry
 
@@ -132,7 +132,8 @@ def _with(repo: Repository, oid: Oid, united: Iterable[Change]) -> Oid:
     commit = _commit(repo, oid)
     # Dated as its parent: a search for merge bases walks by date and would otherwise wander off.
     nobody = Signature("otto", "otto@localhost", commit.commit_time, 0)
-    return repo.create_commit(None, nobody, nobody, "", trees.apply(repo, commit.tree_id, united), [oid])
+    tree = trees.apply(repo, commit.tree_id, united)
+    return write_commit(repo, tree=tree, parents=[oid], message="", author=nobody, committer=nobody)
 
 
 def _apart(repo: Repository, sides: _Sides, edits: Iterable[Change]) -> bool:

@@ -20,6 +20,7 @@ from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable, contentions
 from otto_core.mounts import require_local
 from otto_core.reconcile import reconcile_all
+from otto_core.refusals import refusals
 from otto_core.runlock import hold
 from otto_core.sandbox import choose
 from otto_core.session import Observer, Session, open_session
@@ -59,6 +60,7 @@ def build(
         warn(warning)
     repository = sync(repository, composed.settings.durability)
     with ExitStack() as stack:
+        stack.enter_context(refusals("otto build again"))
         journal = stack.enter_context(
             Journal.open(repository.store / STORE, durability=composed.settings.durability)
         )

@@ -33,6 +33,7 @@ from otto_core.model import Outcome
 from otto_core.publish import free_branch, publish
 from otto_core.refnames import run_ref
 from otto_core.refs import pin
+from otto_core.refusals import refusals
 from otto_core.runlock import driver_name
 from otto_core.scheduler import (
     Action,
@@ -180,7 +181,7 @@ class Driver:
             session.append(event)
 
     async def _begin(self, action: StartAttempt | Land | CheckFinally) -> None:
-        with suppress(ChecksStopped, GivenUp):
+        with suppress(ChecksStopped, GivenUp), refusals(f"otto resume {self._session.run.id}"):
             match action:
                 case StartAttempt(task):
                     contention = await attempt(self._session, self._gate, task)

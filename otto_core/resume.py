@@ -25,6 +25,7 @@ from otto_core.model import Outcome, path_text
 from otto_core.reconcile import append, tip_of
 from otto_core.recover import recover, require_base
 from otto_core.recovery import astray
+from otto_core.refusals import refusals
 from otto_core.runlock import driver_name, hold
 from otto_core.sandbox import choose
 from otto_core.scheduler import Pause, ask
@@ -61,6 +62,7 @@ def resume(
     """
     require_place(repository)
     with ExitStack() as stack:
+        stack.enter_context(refusals(f"otto resume {run_id}"))
         journal = stack.enter_context(Journal.open(repository.store / STORE))
         stack.enter_context(hold(repository.store, run_id))
         run = journal.load(run_id)

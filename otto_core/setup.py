@@ -93,7 +93,7 @@ def furnish(slot: Slot, repository: GitRepository, commit: Oid, session: Session
             _exclude(slot)
     except OSError as error:
         raise RepositoryUnusable(
-            f"the worktree {slot.path} cannot be written: {error.strerror}",
+            f"the worktree {slot.path} cannot be written: {error.strerror or error}",
             hint="check its disk, or set `worktrees.root` to another place",
         ) from error
 

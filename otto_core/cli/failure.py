@@ -57,7 +57,7 @@ def _write_report(error: Exception, argv: Sequence[str]) -> Path | None:
     """Write to the repository's store if it has one, else where temporary files go; None if neither works."""
     now = datetime.now(UTC)
     content = "\n".join((f"at: {now.isoformat()}", f"argv: {list(argv)!r}", *_versions(), "", *_trace(error)))
-    for directory in (*_store(), Path(tempfile.gettempdir())):
+    for directory in (*_store(), *_temporary()):
         report = directory / f"otto-bug-{now:%Y%m%dT%H%M%S%f}.txt"
         try:
             directory.mkdir(mode=0o700, exist_ok=True)
@@ -74,6 +74,13 @@ def _store() -> list[Path]:
     except (RepositoryUnusable, OSError):  # a bug may be met anywhere, also outside of a repository
         return []
     return [store / "reports"] if store.is_dir() else []
+
+
+def _temporary() -> list[Path]:
+    try:
+        return [Path(tempfile.gettempdir())]
+    except OSError:  # it tries to write there first
+        return []
 
 
 def _versions() -> list[str]:

@@ -16,7 +16,7 @@ from typing import cast
 import pygit2
 from pygit2.enums import ConfigLevel, RepositoryOpenFlag, SortMode
 
-from merge.objects import Oid, Repository, Signature
+from merge.objects import Oid, Repository, Signature, write_commit
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.view import STORE_NAME, common_dir
 
@@ -291,15 +291,20 @@ class GitRepository:
     @cached_property
     def private_config(self) -> bytes:
         """The configuration of a git directory of Otto's own for this repository, as a file."""
-        with tempfile.TemporaryDirectory(prefix="otto-") as place:
-            path = Path(place) / "config"
-            path.write_text(
-                "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tlogAllRefUpdates = false\n"
-            )
-            config = pygit2.Config(str(path))
-            for key, value in self.conversion_config().items():
-                config[key] = value
-            return path.read_bytes()
+        try:
+            with tempfile.TemporaryDirectory(prefix="otto-") as place:
+                path = Path(place) / "config"
+                path.write_text(
+                    "[core]\n\trepositoryformatversion = 0\n\tbare = false\n\tlogAllRefUpdates = false\n"
+                )
+                config = pygit2.Config(str(path))
+                for key, value in self.conversion_config().items():
+                    config[key] = value
+                return path.read_bytes()
+        except (OSError, pygit2.GitError) as error:
+            raise RepositoryUnusable(
+                f"no temporary file can be written: {error}", hint="make room, or set TMPDIR to another place"
+            ) from error
 
     def trusted_config(self, key: str) -> str | None:
         """Give one value of the user's whole configuration, or None."""
@@ -318,7 +323,9 @@ def commit_tree(
     repository: GitRepository, *, tree: Oid, parents: Sequence[Oid], message: str, committer: Signature
 ) -> Oid:
     """Write a commit that no ref points to yet."""
-    return repository.repo.create_commit(None, committer, committer, message, tree, list(parents))
+    return write_commit(
+        repository.repo, tree=tree, parents=parents, message=message, author=committer, committer=committer
+    )
 
 
 def blob_id(content: bytes) -> Oid:
