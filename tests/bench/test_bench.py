@@ -141,7 +141,7 @@ def test_the_page_holds_every_part_with_machine_and_command(tmp_path: Path) -> N
 
 
 def test_every_part_can_be_tried_at_a_smaller_size() -> None:
-    assert list(PARTS) == ["noop", "peers", "merge", "core", "start", "isolation"]
+    assert list(PARTS) == ["noop", "peers", "merge", "core", "start", "isolation", "durability"]
     for part in PARTS.values():
         assert (max(part.quick.files), part.quick.tasks) <= (max(part.full.files), part.full.tasks)
         assert part.quick.rounds < part.full.rounds

@@ -18,7 +18,7 @@ from otto_core.refusals import refusals
 from tests.builders import git, make_repo
 from tests.otto_core.full_disk import little_room
 
-_BYTES = 16_000_000
+_BYTES = 64_000_000
 """Of the small file system: a repository, a few runs, and their worktrees."""
 
 
