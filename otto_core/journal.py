@@ -32,7 +32,7 @@ from otto_core.store import (
     transaction,
     version_of,
 )
-from otto_core.transitions import apply
+from otto_core.transitions import apply, fold
 
 __all__ = ["STORE", "STORE_VERSION", "Appended", "Journal", "Outdated", "Stored"]
 
@@ -211,22 +211,19 @@ class Journal:
             return self._append_locked(run, events)
 
     def _append_locked(self, run: Run, events: Sequence[ev.Event]) -> Appended | Outdated:
-        head = self.refresh(run)
-        named = {event.task for event in events if isinstance(event, ev.TaskEvent)}
-        moved = sorted(t for t in named if t in run.tasks and head.tasks[t].version != run.tasks[t].version)
-        if moved or _is_overtaken(run, head, events):
-            return Outdated(head, tuple(moved))
-        _, before = self._head(run.id) or (0, b"")
+        after = appended(run, self.refresh(run), events)
+        if isinstance(after, Outdated):
+            return after
+        seq, sum_ = self._head(run.id) or (0, b"")
         for event in events:
-            head = apply(head, event)
             row = (run.id, self._now(), event.type, ev.to_json(event))
-            before = sum_of(before, *row)
+            sum_ = sum_of(sum_, *row)
             cursor = self._db.execute(
-                "INSERT INTO events (run_id, at, type, body, sum) VALUES (?, ?, ?, ?, ?)", (*row, before)
+                "INSERT INTO events (run_id, at, type, body, sum) VALUES (?, ?, ?, ?, ?)", (*row, sum_)
             )
-            head = replace(head, seq=cursor.lastrowid or 0)
-        self._db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (run.id, head.seq, before))
-        return Appended(head)
+            seq = cursor.lastrowid or 0
+        self._db.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?)", (run.id, seq, sum_))
+        return Appended(replace(after, seq=seq))
 
     # --- rows
 
@@ -315,6 +312,22 @@ class Journal:
         finally:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
+
+
+def appended(seen: Run, head: Run, events: Sequence[ev.Event]) -> Run | Outdated:
+    """Give the state after events that were decided on the state `seen`, where the run has come to `head`.
+
+    Pure: the one rule by which the journal takes events or refuses them.
+
+    Raises:
+        IllegalTransition: an event does not fit the state.
+
+    """
+    named = {event.task for event in events if isinstance(event, ev.TaskEvent)}
+    moved = sorted(t for t in named if t in seen.tasks and head.tasks[t].version != seen.tasks[t].version)
+    if moved or _is_overtaken(seen, head, events):
+        return Outdated(head, tuple(moved))
+    return fold(head, events)
 
 
 def _is_overtaken(seen: Run, head: Run, events: Sequence[ev.Event]) -> bool:
