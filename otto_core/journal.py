@@ -18,6 +18,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from otto_core import events as ev
+from otto_core.errors import IllegalTransition
 from otto_core.model import Durability
 from otto_core.state import Run
 from otto_core.store import (
@@ -203,7 +204,7 @@ class Journal:
         """Store events decided on the state `run`, all or none.
 
         Raises:
-            IllegalTransition: an event does not fit the state; nothing is stored.
+            IllegalTransition: an event does not fit the state `run`; nothing is stored.
             RepositoryUnusable: the store could not be written, or is damaged; nothing is stored.
 
         """
@@ -317,17 +318,23 @@ class Journal:
 def appended(seen: Run, head: Run, events: Sequence[ev.Event]) -> Run | Outdated:
     """Give the state after events that were decided on the state `seen`, where the run has come to `head`.
 
-    Pure: the one rule by which the journal takes events or refuses them.
+    Pure: the one rule by which the journal takes events or refuses them. What fitted the state that its
+    writer saw, and does not fit any more, is outdated like all else that others were faster with.
 
     Raises:
-        IllegalTransition: an event does not fit the state.
+        IllegalTransition: an event does not fit the state that its writer saw.
 
     """
     named = {event.task for event in events if isinstance(event, ev.TaskEvent)}
     moved = sorted(t for t in named if t in seen.tasks and head.tasks[t].version != seen.tasks[t].version)
     if moved or _is_overtaken(seen, head, events):
         return Outdated(head, tuple(moved))
-    return fold(head, events)
+    try:
+        return fold(head, events)
+    except IllegalTransition:
+        if head.seq == seen.seq:
+            raise
+        return Outdated(head)
 
 
 def _is_overtaken(seen: Run, head: Run, events: Sequence[ev.Event]) -> bool:

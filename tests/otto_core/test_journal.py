@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otto_core import events as ev
+from otto_core.decisions import Refused, retry, skip
 from otto_core.errors import IllegalTransition, RepositoryUnusable
 from otto_core.journal import STORE_VERSION, Appended, Journal, Outdated
 from otto_core.model import GitPath, Outcome, Reason, ReasonKind
 from otto_core.state import Run
 from tests.otto_core.plans import a_plan, a_task
-from tests.otto_core.simulation import Simulation, a_reason, begin
+from tests.otto_core.simulation import PERSON, Simulation, a_reason, begin
 
 
 @pytest.fixture
@@ -92,6 +93,31 @@ def test_events_of_which_one_is_illegal_are_not_stored_at_all(store: Path) -> No
             journal.append(run, [failed("a"), failed("a")])
         assert [stored.event.type for stored in journal.events(run.id)] == ["run_started", "plan_stored"]
         assert isinstance(journal.append(run, [failed("a")]), Appended), "the journal is usable afterwards"
+
+
+def test_r_x6_a_decision_that_does_not_fit_what_happened_meanwhile_is_made_again(store: Path) -> None:
+    with Journal.open(store) as journal:
+        seen = open_run(journal)
+        outcome = journal.append(seen, [failed("a"), failed("b")])
+        assert isinstance(outcome, Appended)
+        over = journal.append(outcome.run, [ev.RunFinished(outcome=Outcome.FAILED)]).run
+        late = journal.append(seen, [ev.RunCancelled(by=PERSON)])
+        assert late == Outdated(over), "the person is told that the run is over, instead of a bug"
+        with pytest.raises(IllegalTransition, match="the run is over"):
+            journal.append(over, [ev.RunCancelled(by=PERSON)])
+
+
+def test_r_x6_a_retry_beside_the_failure_of_what_the_task_stands_on_is_decided_again(store: Path) -> None:
+    begun = begin(a_plan(a_task("a"), a_task("b", "a")))
+    with Journal.open(store) as journal:
+        plan = ev.PlanStored(revision=1, plan_id=begun.stored[0].plan_id, plan=begun.plan)
+        run = journal.append(Run(begun.id), [begun.start, plan]).run
+        seen = journal.append(run, skip(run, "b", PERSON)).run  # type: ignore[arg-type]
+        moved = journal.append(seen, [failed("a")]).run
+        again = retry(seen, "b", PERSON)
+        assert not isinstance(again, Refused)
+        assert journal.append(seen, again) == Outdated(moved)
+        assert isinstance(retry(moved, "b", PERSON), Refused)
 
 
 APPENDER = """
