@@ -224,6 +224,8 @@ def _settled(run: Run, task: TaskState, event: ev.TaskEnd) -> TaskState:
         case ev.TaskFailed():
             legal = task.status is not S.PRODUCED or run.cancelled is not None
             _require(legal, run, event, "what it produced can still land")
+            caused = not event.reason.kind.is_consequence or bad_predecessors(run, task.id)
+            _require(bool(caused), run, event, "nothing that it stands on has failed")
             return replace(task, status=S.FAILED, reason=event.reason)
         case ev.TaskSkipped():
             return replace(task, status=S.SKIPPED, reason=event.reason)

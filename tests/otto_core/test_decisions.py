@@ -4,10 +4,12 @@ import itertools
 from collections.abc import Callable
 
 import pytest
+from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.decisions import Decision, Refused, approve, cancel, retry, skip
 from otto_core.errors import ExitCode, IllegalTransition
+from otto_core.journal import Outdated, appended
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from otto_core.scheduler import EndExecution, Pause, Settle, StartAttempt, decide, exit_code
 from otto_core.state import Run
@@ -99,6 +101,21 @@ def test_a_task_that_is_tried_again_before_its_dependents_are_settled_saves_them
     made(sim, retry(sim.run, "a", PERSON))
     assert sim.run.doomed == ()
     assert StartAttempt("a") in decide(sim.run, 0)
+
+
+def test_a_driver_that_does_not_know_yet_of_a_retry_cannot_settle_what_was_saved_by_it() -> None:
+    sim = chain()
+    sim.attempt("a", "failed")
+    sim.record(ev.TaskFailed(task="a", reason=a_reason(ReasonKind.AGENT_FAILED)))
+    seen = sim.run
+    settle = decide(seen, 0)[0]
+    assert isinstance(settle, Settle)
+    made(sim, retry(seen, "a", PERSON))
+    late = ev.TaskFailed(task=settle.task, reason=settle.reason)
+    with pytest.raises(IllegalTransition, match="nothing that it stands on has failed"):
+        apply(sim.run, late)
+    after = structs.replace(sim.run, seq=1)
+    assert appended(seen, after, [late]) == Outdated(after)
 
 
 def test_i9_a_task_that_is_tried_again_has_as_many_attempts_as_the_plan_gives_it() -> None:

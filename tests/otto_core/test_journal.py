@@ -40,7 +40,7 @@ def open_run(journal: Journal, run_id: str = "r-20261120-test") -> Run:
 
 
 def failed(task: str) -> ev.TaskFailed:
-    return ev.TaskFailed(task=task, reason=a_reason(ReasonKind.DEPENDENCY_FAILED))
+    return ev.TaskFailed(task=task, reason=a_reason(ReasonKind.AGENT_FAILED))
 
 
 def test_the_fold_of_what_was_read_is_what_was_written(store: Path) -> None:

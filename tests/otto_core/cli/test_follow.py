@@ -96,6 +96,7 @@ def test_an_attempt_that_has_not_begun_is_waited_for(driven: RunBuilder) -> None
 def test_following_a_task_that_never_begins_ends_with_it(driven: RunBuilder) -> None:
     with program("logs", "b", "-f", at=driven.repo) as child:
         driven.fail("a")
+        driven.settle("a")
         driven.settle("b", reason(ReasonKind.DEPENDENCY_FAILED, "'a' did not land"))
         out, err = child.communicate()
     assert (child.returncode, out, err) == (0, b"", b"b did not begin: the task is failed\n")
