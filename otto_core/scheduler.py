@@ -109,12 +109,13 @@ def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple
     if unsupplied:
         return tuple(Settle(name, _contracts_missing(run, missing)) for name in unsupplied)
     free = run.settings.concurrency - len(run.running)
-    startable = [name for name in run.ready if name not in contended] if contended else run.ready
+    met = {name for name in contended if name in run.contended}  # one tried again has to meet its lock anew
+    startable = [name for name in run.ready if name not in met] if met else run.ready
     starts = tuple(StartAttempt(name) for name in startable[: max(free, 0)])
     lands = (Land(run.queue[0]),) if run.queue and run.landing is None else ()
     if starts + lands:
         return starts + lands
-    waiting = [run.contended[name] for name in run.ready if name in contended]
+    waiting = [run.contended[name] for name in run.ready if name in met]
     return _at_rest(run, elapsed_s, waiting)
 
 

@@ -21,7 +21,7 @@ from otto_core.scheduler import (
 )
 from planner.model import Contract, Plan, Role, Task
 from tests.otto_core.plans import BASE, a_plan, a_task
-from tests.otto_core.simulation import SETTINGS, Result, Simulation, begin
+from tests.otto_core.simulation import PERSON, SETTINGS, Result, Simulation, a_reason, begin
 
 
 def failing(*names: str) -> Callable[[str], Result]:
@@ -195,6 +195,16 @@ def test_one_lock_that_may_still_be_waited_for_keeps_the_run_going() -> None:
     (pause,) = decide(sim.run, 15.0, {"a", "b"})
     assert isinstance(pause, Pause)
     assert "1 more" in pause.message
+
+
+def test_a_contended_task_that_was_ended_and_is_tried_again_meets_its_lock_anew() -> None:
+    sim = waiting(None, a_task("a"), a_task("b"))
+    sim.contend("a")
+    sim.record(ev.TaskSkipped(task="a", reason=a_reason(ReasonKind.SKIPPED_BY_USER), by=PERSON))
+    sim.record(ev.TaskReopened(task="a", by=PERSON))
+    assert StartAttempt("a") in decide(sim.run, 0.0, {"a"})
+    sim.contend("a")
+    assert decide(sim.run, 0.0, {"a"}) == (StartAttempt("b"),)
 
 
 def test_the_wall_budget_counts_while_a_lock_is_waited_for() -> None:
