@@ -88,7 +88,8 @@ def test_r_x6_a_decision_that_the_state_forbids_says_why_and_what_can_be_done(
     assert newest(repo).tasks["three"].status.value == "landed"
 
 
-def test_several_tasks_are_decided_about_together_or_not_at_all(repo: Path, otto: Otto, failed: str) -> None:
+@pytest.mark.usefixtures("failed")
+def test_several_tasks_are_decided_about_together_or_not_at_all(repo: Path, otto: Otto) -> None:
     assert otto("retry", "one", "three", at=repo).exit_code == USAGE
     assert newest(repo).tasks["one"].status.value == "failed"
     assert otto("retry", "two", "one", at=repo).exit_code == 0, "the second names what stands on it"

@@ -1,0 +1,107 @@
+"""The replay table, row by row, with real runs: what a resume executes and repeats in each state (X4)."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from otto_core import events as ev
+from otto_core.decide import decide_on
+from otto_core.decisions import skip
+from otto_core.git.repository import GitRepository
+from otto_core.model import TaskStatus
+from otto_core.recovery import REPLAY, Effect, First
+from otto_core.resume import Limits, resume
+from otto_core.session import Session
+from otto_core.state import Run
+from tests.builders import git, make_repo
+from tests.otto_core.runs import feature, run_plan
+from tests.otto_core.test_resume import newest
+
+S = TaskStatus
+
+
+class Killed(BaseException):
+    """Stands for the instant at which the driver died: nothing is journalled after it."""
+
+
+def die_at(
+    monkeypatch: pytest.MonkeyPatch, kind: type[ev.Event], *, before: bool = False
+) -> Callable[[], None]:
+    """Have the driver die when it journals an event of a kind; gives what lets the next one live."""
+    journal = Session.append
+    dead = False
+
+    def append(self: Session, *events: ev.Event) -> bool:
+        nonlocal dead
+        if dead or (before and any(isinstance(event, kind) for event in events)):
+            dead = True
+            raise Killed
+        done = journal(self, *events)
+        if any(isinstance(event, kind) for event in events):
+            dead = True
+            raise Killed
+        return done
+
+    monkeypatch.setattr(Session, "append", append)
+    return lambda: monkeypatch.setattr(Session, "append", journal)
+
+
+ROWS: dict[TaskStatus, tuple[str, type[ev.Event]]] = {
+    S.PENDING: ("echo 1 > one.txt", ev.AttemptStarted),
+    S.RUNNING: ("echo 1 > one.txt", ev.AttemptStarted),
+    S.PRODUCED: ("echo 1 > one.txt", ev.AttemptProduced),
+    S.LANDING: ("echo 1 > one.txt", ev.LandingStarted),
+    S.LANDED: ("echo 1 > one.txt", ev.LandingApplied),
+    S.UNCHANGED: ("true", ev.AttemptUnchanged),
+    S.HELD: ("exit 1", ev.AttemptFailed),
+    S.FAILED: ("exit 1", ev.TaskFailed),
+    S.SKIPPED: ("echo 1 > one.txt", ev.AttemptStarted),
+}
+"""For each state: a command that leads there, and the event at which the driver dies."""
+
+ENDS = {
+    **dict.fromkeys((S.PENDING, S.RUNNING, S.PRODUCED, S.LANDING, S.LANDED), S.LANDED),
+    S.UNCHANGED: S.UNCHANGED,
+    **dict.fromkeys((S.HELD, S.FAILED), S.FAILED),
+    S.SKIPPED: S.SKIPPED,
+}
+
+
+@pytest.mark.parametrize("state", S)
+def test_r_x4_o11_a_resume_does_what_the_row_of_a_state_allows_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: TaskStatus
+) -> None:
+    repo, ledger = make_repo(tmp_path), tmp_path / "ledger"
+    ledger.touch()
+    command, event = ROWS[state]
+    live = die_at(monkeypatch, event, before=state in (S.PENDING, S.SKIPPED))
+    task = feature("one", f"echo ran >> {ledger}; {command}", max_attempts=1, allow_empty=True)
+    with pytest.raises(Killed):
+        run_plan(repo, task, verify={"each": [f"echo checked >> {ledger}"]})
+    live()
+    run = newest(repo)
+    if state is S.SKIPPED:
+        run = decide_on(
+            GitRepository.discover(repo), run.id, lambda now: skip(now, "one", "ada@workshop")
+        ).run
+    assert run.tasks["one"].status is state
+    before = ledger.read_text().split()
+
+    after = resume(GitRepository.discover(repo), run.id, Limits())
+    repeated = ledger.read_text().split()[len(before) :]
+    row = REPLAY[state]
+    assert after.tasks["one"].status is ENDS[state]
+    executes = Effect.EXECUTE in row.repeats or row.leaves is S.PENDING
+    assert repeated.count("ran") == executes, "the command"
+    checks = Effect.CHECK in row.repeats or executes
+    assert repeated.count("checked") == checks, "the checks"
+    lost = [attempt.end for attempt in after.tasks["one"].attempts if getattr(attempt.end, "lost", False)]
+    assert bool(lost) == (row.first is First.SALVAGE)
+    assert landings(repo, after) == (["one"] if ENDS[state] is S.LANDED else []), "never twice"
+
+
+def landings(repo: Path, run: Run) -> list[str]:
+    """Name the tasks on the run's branch, each as often as it is there."""
+    told = "--format=%(trailers:key=Otto-Task,valueonly,separator=)"
+    return git(repo, "log", "--first-parent", told, f"{run.start.base}..{run.tip}").split()
