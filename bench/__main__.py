@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from bench import core, durability, isolation, merging, noop, peers, start
+from bench import core, durability, isolation, merging, noop, peers, recovery, start
 from bench.report import Section, failed_section, page
 from bench.timing import Sizes
 
@@ -34,6 +34,7 @@ PARTS: Final[Mapping[str, Part]] = {
     "start": Part(start.measure, start.FULL, start.QUICK),
     "isolation": Part(isolation.measure, isolation.FULL, isolation.QUICK),
     "durability": Part(durability.measure, durability.FULL, durability.QUICK),
+    "recovery": Part(recovery.measure, recovery.FULL, recovery.QUICK),
 }
 
 

@@ -149,7 +149,7 @@ def _drive(session: Session, written: Path) -> None:
         for action in decide(session.run, session.elapsed_s):
             match action:
                 case StartAttempt(task):
-                    session.append(_started(session, task))
+                    session.append(started(session, task))
                     running.append(task)
                 case Land(task):
                     _land(session, task)
@@ -160,10 +160,11 @@ def _drive(session: Session, written: Path) -> None:
         if running:
             task = running.pop(0)
             (written / f"{task}.txt").write_text(task)
-            session.append(_produced(task))
+            session.append(produced(task))
 
 
-def _started(session: Session, task: str) -> ev.AttemptStarted:
+def started(session: Session, task: str) -> ev.AttemptStarted:
+    """Give the start of a task's first attempt, as the driver journals it."""
     stored = session.run.stored[0]
     return ev.AttemptStarted(
         task=task,
@@ -178,7 +179,8 @@ def _started(session: Session, task: str) -> ev.AttemptStarted:
     )
 
 
-def _produced(task: str) -> ev.AttemptProduced:
+def produced(task: str) -> ev.AttemptProduced:
+    """Give its good end, with ids that are made up."""
     return ev.AttemptProduced(
         task=task,
         attempt=1,

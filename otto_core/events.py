@@ -4,7 +4,8 @@ Each event says what happened and, in its docstring, what it does *not* guarante
 """
 
 import json
-from typing import Literal
+from collections.abc import Mapping
+from typing import Final, Literal, get_args
 
 import msgspec
 
@@ -431,6 +432,10 @@ def to_json(event: Event) -> str:
     return json.dumps(body, separators=(",", ":"))
 
 
+_KINDS: Final[Mapping[str, type[Event]]] = {str(kind.__struct_config__.tag): kind for kind in get_args(Event)}
+"""The class of each event by its name: of one class msgspec knows beforehand how it is read."""
+
+
 def from_json(kind: str, body: str) -> Event:
     """Read an event back.
 
@@ -439,8 +444,8 @@ def from_json(kind: str, body: str) -> Event:
 
     """
     try:
-        event: Event = msgspec.convert({**json.loads(body), "type": kind}, Event, dec_hook=path_in)
-    except (ValueError, TypeError) as error:
+        event: Event = msgspec.convert(json.loads(body), _KINDS[kind], dec_hook=path_in)
+    except (KeyError, ValueError, TypeError) as error:
         raise RepositoryUnusable(
             f"the journal holds an event {kind!r} that cannot be read: {error}",
             hint="use the version of Otto that wrote it",

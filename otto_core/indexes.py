@@ -82,4 +82,7 @@ def apart(contended: Mapping[str, ev.LockContended], name: str) -> dict[str, ev.
 
 
 def _without(names: tuple[str, ...], name: str) -> tuple[str, ...]:
-    return tuple(n for n in names if n != name)
+    if name not in names:
+        return names
+    place = names.index(name)
+    return names[:place] + names[place + 1 :]

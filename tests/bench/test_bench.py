@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import core, durability, isolation, merging, noop, peers, start
+from bench import core, durability, isolation, merging, noop, peers, recovery, start
 from bench.__main__ import PARTS
 from bench.report import Figure, Section, page
 from bench.repositories import environment, make_repository, require_landed, run, workplace
@@ -48,6 +48,11 @@ def test_isolation_measures_a_mode_or_names_what_is_missing(tmp_path: Path) -> N
 
 def test_syncing_is_measured_beside_not_syncing(tmp_path: Path) -> None:
     (figure,) = durability.measure(SMALLEST, tmp_path).figures
+    assert (figure.value or 0) > 0
+
+
+def test_the_recovery_of_a_killed_run_is_measured(tmp_path: Path) -> None:
+    (figure,) = recovery.measure(Sizes((5,), tasks=4, rounds=1), tmp_path).figures
     assert (figure.value or 0) > 0
 
 
@@ -141,7 +146,7 @@ def test_the_page_holds_every_part_with_machine_and_command(tmp_path: Path) -> N
 
 
 def test_every_part_can_be_tried_at_a_smaller_size() -> None:
-    assert list(PARTS) == ["noop", "peers", "merge", "core", "start", "isolation", "durability"]
+    assert list(PARTS) == ["noop", "peers", "merge", "core", "start", "isolation", "durability", "recovery"]
     for part in PARTS.values():
         assert (max(part.quick.files), part.quick.tasks) <= (max(part.full.files), part.full.tasks)
         assert part.quick.rounds < part.full.rounds

@@ -126,7 +126,7 @@ def test_an_attempt_that_changed_nothing_and_one_that_was_interrupted_are_told(
     told = [line.rpartition("  ")[2] for line in otto("log", at=built.repo).stdout.splitlines()]
     assert told[-3:] == [
         "attempt 1 was interrupted and does not count",
-        f"attempt 2 of 3 starts from {built.base[:12]}",
+        f"attempt 2 of 4 starts from {built.base[:12]}",
         "attempt 2 is done after 0.4s: no change, as it may",
     ]
 
