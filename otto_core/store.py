@@ -54,8 +54,6 @@ _DISK: Final = frozenset(
         sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_READONLY,
         sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_NOMEM,
         sqlite3.SQLITE_PROTOCOL,
@@ -154,6 +152,8 @@ def as_unusable(path: Path) -> Iterator[None]:
         raise damaged(path, repr(error.object)) from error
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        if code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            raise _in_use(path) from error
         raise (_unusable if _is_of_the_disk(code, path) else damaged)(path, error) from error
     except OSError as error:
         raise _unusable(path, error) from error
@@ -164,6 +164,13 @@ def _is_of_the_disk(code: int, path: Path) -> bool:
     if code == sqlite3.SQLITE_READONLY:
         return not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK))
     return not _DISK.isdisjoint({code, code & 0xFF}) and code != sqlite3.SQLITE_IOERR_SHORT_READ
+
+
+def _in_use(path: Path) -> RepositoryUnusable:
+    return RepositoryUnusable(
+        f"the store {path} has been in use by another process for {LOCK_WAIT_S:g} s",
+        hint="`otto doctor` tells who is at work; do this again",
+    )
 
 
 def _unusable(path: Path, error: Exception) -> RepositoryUnusable:

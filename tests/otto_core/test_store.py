@@ -97,6 +97,19 @@ def test_a_store_on_a_network_file_system_is_not_made(
     assert not store.parent.exists()
 
 
+def test_a_store_that_another_process_does_not_let_go_of_is_not_called_damaged(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otto_core.store.LOCK_WAIT_S", 0.01)
+    with Journal.open(store) as journal, closing(sqlite3.connect(store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(RepositoryUnusable, match="in use by another process") as refused:
+            begin_in(journal)
+        assert "do this again" in refused.value.hint
+        other.execute("ROLLBACK")
+        assert begin_in(journal).seq == 2
+
+
 # --- versions
 
 
