@@ -12,6 +12,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Appended, Journal
 from otto_core.reconcile import reconcile
 from otto_core.recovery import tip_after
+from otto_core.refusals import refusals
 from otto_core.runlock import hold
 from otto_core.state import Run
 
@@ -36,7 +37,7 @@ def decide_on(repository: GitRepository, run_id: str, decision: Callable[[Run], 
 
     """
     require_place(repository)
-    with Journal.open(repository.store / STORE) as journal:
+    with refusals("do this again"), Journal.open(repository.store / STORE) as journal:
         decided = _journalled(journal, journal.load(run_id), decision)
         if tip_after(decided.run) is None:
             return decided

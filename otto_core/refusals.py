@@ -43,6 +43,6 @@ def refusals(then: str) -> Iterator[None]:
 
 def _told(error: Exception, then: str) -> RepositoryUnusable:
     return RepositoryUnusable(
-        f"the run could not go on: {error}",
+        f"Otto could not go on: {error}",
         hint=f"check that the disk is not full and can be written; then {then}",
     )

@@ -1,5 +1,6 @@
 """The store of the journal: how it comes to be, what becomes of older ones, and the numbers it gives."""
 
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -184,6 +185,57 @@ def test_r_g7_a_migration_that_is_cut_off_leaves_the_older_store(
 
 def _cut(*_: object) -> bytes:
     raise KeyboardInterrupt
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from otto_core import store
+point, calls = sys.argv[2], int(sys.argv[3])
+whole = getattr(store, point)
+def dying(*args):
+    global calls
+    calls -= 1
+    if not calls:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return whole(*args)
+setattr(store, point, dying)
+store.open_store(Path(sys.argv[1]), "full")
+"""
+POINTS = [("_publish", 1), ("_sync", 1), ("_sync", 2)]
+
+
+def kill_at(store: Path, point: str, call: int) -> None:
+    """Open a store in a process that is killed at one call of a step."""
+    argv = [sys.executable, "-c", KILLED, str(store), point, str(call)]
+    assert subprocess.run(argv, check=False).returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(("point", "call"), [*POINTS, ("sum_of", 1), ("sum_of", 40)])
+def test_r_g7_a_migration_that_is_killed_is_made_by_the_next_one(
+    version_1: Path, point: str, call: int
+) -> None:
+    reading = Journal.read(version_1)
+    assert reading is not None
+    with reading:
+        expected = runs(reading)
+    kill_at(version_1, point, call)
+    with Journal.open(version_1) as journal:
+        assert journal.version == STORE_VERSION
+        assert runs(journal) == expected
+        assert journal.quick_check() == []
+    kept = Journal.read(version_1.with_name("otto.db.v1"))
+    assert kept is not None
+    with kept:
+        assert runs(kept) == expected
+
+
+@pytest.mark.parametrize(("point", "call"), POINTS)
+def test_a_store_whose_maker_is_killed_is_made_by_the_next_one(store: Path, point: str, call: int) -> None:
+    kill_at(store, point, call)
+    with Journal.open(store) as journal:
+        assert journal.load(begin_in(journal).id).revision == 1
+    assert [path.name for path in store.parent.iterdir()] == ["otto.db"]
 
 
 def test_r_g7_an_older_otto_that_has_the_store_open_cannot_write_what_would_be_misread(
