@@ -57,12 +57,15 @@ class Session:
     started: float = field(default_factory=time.monotonic)
     before_s: float = field(init=False)
     """How long earlier drivers of the run worked on it."""
+    drives: int = field(init=False)
+    """Which of the run's drivers this one is, counted from 1."""
     pool: Pool = field(init=False)
 
     def __post_init__(self) -> None:
         """Keep the slots of attempts for as long as this driver drives."""
         self.pool = Pool(self.worktrees, "slot", self.settings.worktrees.ports)
         self.before_s = self.run.elapsed_s
+        self.drives = self.run.drives
 
     @property
     def elapsed_s(self) -> float:
@@ -74,17 +77,20 @@ class Session:
         """The directory of the run's logs."""
         return self.repository.store / "logs" / self.run.id
 
-    def append(self, *events: ev.Event) -> bool:
-        """Journal events decided on the present state; False if someone else moved a task first.
+    def append(self, *events: ev.Event, seen: Run | None = None) -> bool:
+        """Journal events decided on the state `seen`, the present one unless given.
+
+        False if someone else moved a task first.
 
         Raises:
             Locked: another driver goes on with the run.
 
         """
+        self._require_drive()
         timed = [structs.replace(event, elapsed_s=round(self.elapsed_s, 3)) for event in events]
-        match self.journal.append(self.run, timed):
+        match self.journal.append(seen or self.run, timed):
             case Appended(run):
-                self.run = run
+                self.run, self.drives = run, run.drives
                 for event in timed:
                     self.observe(event, run)
                 return True
@@ -99,11 +105,13 @@ class Session:
             Locked: another driver goes on with the run.
 
         """
-        drives = self.run.drives
         for stored in self.journal.events(self.run.id, after=self.run.seq):
             self.run = structs.replace(apply(self.run, stored.event), seq=stored.seq)
             self.observe(stored.event, self.run)
-        if self.run.drives != drives:
+        self._require_drive()
+
+    def _require_drive(self) -> None:
+        if self.run.drives != self.drives:
             raise Locked(
                 f"{self.run.id} is driven by {self.run.driver} now", hint=f"otto status {self.run.id}"
             )
