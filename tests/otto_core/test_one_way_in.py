@@ -5,6 +5,7 @@ The sources are read as syntax trees, so an alias hides nothing: imports are fol
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -62,11 +63,17 @@ def used(tree: ast.AST) -> Iterator[str]:
             yield ".".join([bound.get(inner.id, inner.id), *reversed(parts)])
 
 
+@cache
+def used_in(path: Path) -> frozenset[str]:
+    """Give every dotted name that a source file uses."""
+    return frozenset(used(ast.parse(path.read_text())))
+
+
 def users_of(*names: str) -> set[str]:
     """Name the modules that use any of some dotted names, or anything below them."""
     found = set()
     for path in SOURCES:
-        for name in used(ast.parse(path.read_text())):
+        for name in used_in(path):
             if any(name == wanted or name.startswith(f"{wanted}.") for wanted in names):
                 found.add(module_of(path))
     return found

@@ -1,0 +1,284 @@
+"""The named points of a run at which a test can kill it, and `otto` in processes that die there.
+
+No hook stands in production code. A process of its own imports the program once, wraps the functions through
+which every journal write and every lasting effect passes, and forks a child for each command; the child is
+killed at the n-th time that it comes to a point, or tells by which points it came.
+
+A point is named after what is journalled (`journal.<type of event>`), which ref is written (`ref.<kind>`), or
+which function takes effect and who calls it (`<module>.<function>`). Each is passed at up to three moments:
+before, after, and *within*: inside the transaction of the store, or while the ref's lock file is held.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, NoReturn, Self
+
+from merge import candidate, swap
+from otto_core import (
+    children,
+    kernel,
+    leftovers,
+    linked,
+    lockfile,
+    made,
+    occupancy,
+    recover,
+    worktrees,
+)
+from otto_core.cli.main import VERBS, main
+from otto_core.git import repository
+from otto_core.journal import Journal
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 120
+"""After how many seconds a command that does not end is ended, whatever it waits for."""
+
+Moment = Literal["before", "within", "after"]
+Tell = Callable[[str, Moment], None]
+
+EFFECTS: Mapping[ModuleType, tuple[str, ...]] = {
+    candidate: ("commit",),
+    children: ("start",),
+    leftovers: ("end_marked",),
+    linked: ("register", "unregister"),
+    lockfile: ("write",),
+    made: ("set_apart", "bring_back", "note_down", "forget"),
+    occupancy: ("occupy", "leave"),
+    recover: ("unlock_refs",),
+    repository: ("commit_tree",),
+    swap: ("delete",),
+    worktrees: ("reset", "overlay", "set_aside"),
+}
+"""Functions with an effect that lasts, less the journal's and those on refs; whoever calls one is a point."""
+
+_KINDS = (
+    (re.compile(r"refs/otto/runs/[^/]+/(base|tip|delivery)"), r"ref.\1"),
+    (re.compile(r"refs/otto/runs/[^/]+/tasks/[^/]+/([a-z]+)-\d+"), r"ref.\1"),
+    (re.compile(r"refs/heads/.+"), "ref.branch"),
+)
+
+
+def kind_of(ref: str) -> str:
+    """Name the point at which a ref is written (ValueError for one that Otto does not write)."""
+    for pattern, kind in _KINDS:
+        if found := pattern.fullmatch(ref):
+            return found.expand(kind)
+    raise ValueError(f"no point is named for {ref}")
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Where to die: when a point is passed for the n-th time at a moment."""
+
+    point: str
+    moment: Moment
+    nth: int = 1
+
+    def __str__(self) -> str:
+        """Name it as a test is named."""
+        return f"{self.moment} {self.point} {self.nth}"
+
+
+# --- in the child: what tells
+
+
+def arm(tell: Tell) -> None:
+    """Have each point tell when it is passed."""
+    _arm_journal(tell)
+    _arm_refs(tell)
+    for module, names in EFFECTS.items():
+        for name in names:
+            _arm_function(getattr(module, name), name, tell)
+
+
+def _arm_journal(tell: Tell) -> None:
+    append, append_locked = Journal.append, Journal._append_locked
+
+    def telling(self: Journal, run: Any, events: Any) -> Any:
+        for event in events:
+            tell(f"journal.{event.type}", "before")
+        outcome = append(self, run, events)
+        for event in events:
+            tell(f"journal.{event.type}", "after")
+        return outcome
+
+    def telling_within(self: Journal, run: Any, events: Any) -> Any:
+        outcome = append_locked(self, run, events)
+        for event in events:
+            tell(f"journal.{event.type}", "within")
+        return outcome
+
+    Journal.append = telling  # type: ignore[method-assign]
+    Journal._append_locked = telling_within  # type: ignore[method-assign]
+
+
+def _arm_refs(tell: Tell) -> None:
+    """Every swap and every deletion of a ref takes its lock in `merge.swap`, and nowhere else."""
+    locked = swap._locked
+
+    @contextmanager
+    def telling(repo: Any, ref: str, wait: float) -> Iterator[Any]:
+        told = kind_of(ref)
+        tell(told, "before")
+        with locked(repo, ref, wait) as transaction:
+            yield transaction
+            tell(told, "within")
+        tell(told, "after")
+
+    swap._locked = telling
+
+
+def _arm_function(function: Callable[..., object], name: str, tell: Tell) -> None:
+    """Wrap a function wherever it was imported to by name."""
+    for module in _first_party():
+        if vars(module).get(name) is function:
+            point = f"{module.__name__.rpartition('.')[2]}.{name}"
+            setattr(module, name, _telling(function, point, tell))
+
+
+def _telling(function: Callable[..., object], point: str, tell: Tell) -> Callable[..., object]:
+    def telling(*args: object, **kwargs: object) -> object:
+        tell(point, "before")
+        result = function(*args, **kwargs)
+        tell(point, "after")
+        return result
+
+    return telling
+
+
+def _first_party() -> list[ModuleType]:
+    return [
+        m for name, m in sys.modules.items() if name.partition(".")[0] in ("otto_core", "planner", "merge")
+    ]
+
+
+# --- the process that forks
+
+
+def _serve() -> None:
+    """Run the commands that standard input asks for, one a line; each answer is the child's wait status."""
+    for module, _ in VERBS.values():
+        import_module(module)
+    kernel.become_subreaper()  # what a killed command leaves becomes this process's, which waits for it
+    for line in sys.stdin.buffer:
+        child = os.fork()
+        if child == 0:
+            _be_otto(**json.loads(line))
+        ended = 0
+        while ended != child:
+            ended, status = os.wait()
+        os.write(1, b"%d\n" % status)
+
+
+def _be_otto(
+    args: Sequence[str], cwd: str, output: str, trace: str, kill: tuple[str, Moment, int] | None
+) -> NoReturn:
+    """Be `otto ARGS` in the place of this process, up to its end or to where it is to be killed."""
+    signal.alarm(PATIENCE_S)
+    recover._STALE_S = 0.1  # nobody else is here to hold a lock of the run's
+    kernel.become_subreaper.cache_clear()  # the parent is one; a child does not inherit that (prctl(2))
+    told = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    printed = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for here, there in ((nothing, 0), (printed, 1), (printed, 2)):
+        os.dup2(here, there)
+    os.chdir(cwd)
+    passed: Counter[tuple[str, Moment]] = Counter()
+    turn = threading.Lock()
+
+    def tell(point: str, moment: Moment) -> None:
+        with turn:
+            passed[point, moment] += 1
+            os.write(told, f"{moment} {point}\n".encode())
+            if kill is not None and (point, moment, passed[point, moment]) == tuple(kill):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    code = 70
+    try:
+        arm(tell)
+        sys.argv = ["otto", *args]
+        main()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 70
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+# --- in the test
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended: its exit code (negative: the signal), what it printed, what it passed."""
+
+    code: int
+    printed: str
+    passed: tuple[tuple[Moment, str], ...]
+
+    def count(self, point: str, moment: Moment) -> int:
+        """Tell how often a point was passed."""
+        return self.passed.count((moment, point))
+
+
+class Otto:
+    """The process that forks, as a test sees it: runs `otto`, or kills it on the way."""
+
+    def __init__(self, place: Path) -> None:
+        self._trace, self._output = place / "trace", place / "output"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self._server = subprocess.Popen(
+            [sys.executable, "-m", "tests.otto_core.failpoints"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.communicate(timeout=PATIENCE_S)
+
+    def run(self, cwd: Path, *args: str, kill: Kill | None = None) -> Ended:
+        """Run a command to its end, or to where it is to be killed."""
+        assert self._server.stdin is not None
+        assert self._server.stdout is not None
+        request = {
+            "args": args,
+            "cwd": str(cwd),
+            "output": str(self._output),
+            "trace": str(self._trace),
+            "kill": (kill.point, kill.moment, kill.nth) if kill else None,
+        }
+        self._server.stdin.write(json.dumps(request).encode() + b"\n")
+        self._server.stdin.flush()
+        status = int(self._server.stdout.readline())
+        passed = tuple(_passed(line) for line in self._trace.read_text().splitlines())
+        return Ended(os.waitstatus_to_exitcode(status), self._output.read_text(), passed)
+
+
+def _passed(line: str) -> tuple[Moment, str]:
+    moment, _, point = line.partition(" ")
+    match moment:
+        case "before" | "within" | "after":
+            return moment, point
+        case _:
+            raise ValueError(line)
+
+
+if __name__ == "__main__":
+    _serve()
