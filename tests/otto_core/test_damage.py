@@ -171,7 +171,7 @@ def cuts(content: bytes, step: int) -> Iterator[tuple[str, bytes]]:
             yield f"cut to {length} bytes", content[:length]
 
 
-STEPS = [pytest.param(151, id="sampled"), pytest.param(5, id="dense", marks=pytest.mark.slow)]
+STEPS = [pytest.param(251, id="sampled"), pytest.param(5, id="dense", marks=pytest.mark.slow)]
 
 
 @pytest.mark.parametrize("step", STEPS)
