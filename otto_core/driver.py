@@ -263,7 +263,9 @@ class Driver:
     async def _pause(self, pause: Pause) -> None:
         await self._wind_down()
         paused = ev.RunPaused(outcome=pause.outcome, message=pause.message, hint=pause.hint)
-        self._session.append(paused)
+        while not self._session.append(paused):
+            if self._session.run.cancelled:
+                return  # decided in this very moment: then it comes to its end instead
 
     async def _wind_down(self) -> None:
         """End what executes, gently, and let every effect journal how it ended."""

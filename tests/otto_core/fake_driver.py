@@ -33,6 +33,7 @@ from otto_core.scheduler import (
     retry_or_hold,
 )
 from otto_core.state import Run, is_excused
+from otto_core.stop import Stop
 from tests.otto_core.fake_reconcile import Condition, free, instant, publish, reconcile
 from tests.otto_core.seat import seat
 from tests.otto_core.simulation import a_contention, a_reason, a_verdict, oid
@@ -221,7 +222,7 @@ class FakeDriver:
         self.session.stop.set()
         yield lambda: not self.effects
         if not self.interrupted:
-            self.session.stop.clear()
+            self.session.stop = Stop()
         failed, self._failed = self._failed, []
         if failed and not quietly:
             raise failed[0]
