@@ -16,6 +16,7 @@ import pytest
 
 from otto_core import kernel
 from otto_core.execution import (
+    _CENSUS_S,
     Command,
     Ending,
     Exited,
@@ -452,3 +453,15 @@ def test_i13_what_a_killed_driver_left_is_gone_or_can_be_ended(command: Compose,
     if not composed.cage:
         assert end_marked({composed.marker}) == ()
     until(lambda: not sleeping("63.125"))
+
+
+def test_r_s8_a_command_that_neither_prints_nor_works_is_left_alone_while_no_limit_fires(
+    command: Compose,
+) -> None:
+    """It idles for several looks at its tree, and nobody takes it for dead."""
+    match run(command("sleep", "1.6")):
+        case Exited(code=code, duration_s=duration_s):
+            assert code == 0
+            assert duration_s > 3 * _CENSUS_S
+        case other:
+            pytest.fail(f"ended as {other}")

@@ -4,16 +4,21 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.decide import decide_on
 from otto_core.decisions import skip
 from otto_core.git.repository import GitRepository
+from otto_core.journal import STORE, Journal, Outdated
 from otto_core.model import TaskStatus
+from otto_core.reconcile import reconcile_all
 from otto_core.recovery import REPLAY, Effect, First
 from otto_core.resume import Limits, resume
+from otto_core.runlock import hold
 from otto_core.session import Session
 from otto_core.state import Run
+from otto_core.transitions import fold
 from tests.builders import git, make_repo
 from tests.otto_core.runs import feature, run_plan
 from tests.otto_core.test_resume import newest
@@ -105,3 +110,43 @@ def landings(repo: Path, run: Run) -> list[str]:
     """Name the tasks on the run's branch, each as often as it is there."""
     told = "--format=%(trailers:key=Otto-Task,valueonly,separator=)"
     return git(repo, "log", "--first-parent", told, f"{run.start.base}..{run.tip}").split()
+
+
+def test_r_s10_what_stands_on_a_landing_that_was_cut_off_starts_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = make_repo(tmp_path)
+    live = die_at(monkeypatch, ev.LandingApplied, before=True)
+    two = feature("two", "cp one.txt two.txt", depends_on=["one"])
+    with pytest.raises(Killed):
+        run_plan(repo, feature("one", "echo 1 > one.txt"), two)
+    live()
+    run = newest(repo)
+    assert run.tasks["one"].status is S.LANDING
+    after = resume(GitRepository.discover(repo), run.id, Limits())
+    assert after.tasks["two"].attempts[0].start.base == after.tasks["one"].commit
+    assert landings(repo, after) == ["two", "one"]
+
+
+def test_r_o10_a_landing_is_claimed_once_a_live_claimant_is_not_robbed_and_a_dead_one_is_recovered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = make_repo(tmp_path)
+    live = die_at(monkeypatch, ev.LandingStarted)
+    with pytest.raises(Killed):
+        run_plan(repo, feature("one", "echo 1 > one.txt"))
+    live()
+    repository, claimed = GitRepository.discover(repo), newest(repo)
+    claim = claimed.tasks["one"].landing
+    assert claim is not None
+    with Journal.open(repository.store / STORE) as journal:
+        *earlier, _ = journal.events(claimed.id)
+        folded = fold(Run(claimed.id), [stored.event for stored in earlier])
+        before = structs.replace(folded, seq=earlier[-1].seq)
+        assert isinstance(journal.append(before, [claim]), Outdated), "somebody else claimed it first"
+        with hold(repository.store, claimed.id):
+            assert reconcile_all(repository, journal) == []
+            assert journal.load(claimed.id) == claimed, "its claimant lives"
+    after = resume(repository, claimed.id, Limits())
+    assert after.tasks["one"].status is S.LANDED
+    assert landings(repo, after) == ["one"]
