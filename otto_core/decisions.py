@@ -52,6 +52,8 @@ def retry(run: Run, name: str, by: str) -> Decision:
         case S.LANDING if task.undetermined is not None:
             return (_decided(task.undetermined, "retry", by),)
         case S.HELD | S.FAILED | S.SKIPPED:
+            if run.cleaned is not None:
+                return Refused(*cleaned(run))
             if before := bad_predecessors(run, name):
                 others = " ".join(before)
                 return Refused(f"{name!r} stands on what did not land: {others}", f"otto retry {others}")
@@ -101,6 +103,14 @@ def skipped(run: Run, name: str, by: str) -> Reason:
         message=f"skipped by {by}",
         hint=f"otto retry {name}, then: otto resume {run.id}",
     )
+
+
+def cleaned(run: Run) -> tuple[str, str]:
+    """Say in words that nothing can be done any more with a run that was cleaned, and what can be instead."""
+    words = f"{run.id} was cleaned: its refs and logs are removed"
+    if run.tip == run.start.base:
+        return words, "otto build --plan FILE"
+    return f"{words}; its result is {run.tip}", f"git merge {run.tip}, or build anew"
 
 
 def _consequences(run: Run, name: str) -> list[str]:

@@ -24,6 +24,7 @@ from otto_core.checks import (
 )
 from otto_core.compose import configuration_at
 from otto_core.copies import gather
+from otto_core.decisions import cleaned
 from otto_core.driver import interruptible
 from otto_core.errors import Interrupted, RepositoryUnusable, UsageError
 from otto_core.freshness import require_fresh
@@ -114,7 +115,7 @@ def deliver(
     """Land the result of a run. `journal` is open for writing; `tell` is told of progress in words.
 
     Raises:
-        UsageError: the run has landed nothing, or there is no such branch.
+        UsageError: the run has landed nothing, or was cleaned; or there is no such branch.
         Stale: the branch or the result is not where it was expected.
         Locked: another process lands something.
         RepositoryUnusable: the checkout is not clean where files would change, or cannot be written.
@@ -203,6 +204,9 @@ def require_branch(repository: GitRepository, name: str) -> Oid:
 
 
 def _ends(repository: GitRepository, run: Run, target: str) -> tuple[Oid, Oid]:
+    if run.cleaned is not None:
+        message, hint = cleaned(run)
+        raise UsageError(message, hint=hint)
     result = repository.ref(run_ref(run.id, "tip"))
     if result is None or str(result) == run.start.base:
         raise UsageError(f"{run.id} has landed nothing", hint=f"otto status {run.id}")

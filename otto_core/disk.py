@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,16 +14,6 @@ PLENTY: int = 20_000_000_000
 """With this many bytes free for each new worktree, nobody counts what it will take."""
 
 _BLOCK = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class DiskUse:
-    """What lies below a root of worktrees: bytes on disk, files, worktrees; and what is free there."""
-
-    taken_bytes: int
-    files: int
-    worktrees: int
-    free_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,25 +30,30 @@ class Room:
         return self.needed_bytes > self.free_bytes
 
 
-def disk_use(root: Path) -> DiskUse:
-    """Measure all that lies below a root of worktrees: slots, Otto's own places, worktrees set aside.
+def taken_bytes(*places: Path) -> int:
+    """Measure what files take on disk: those places themselves, or all that lies below them.
 
     Follows no link; a file with several names counts once; what cannot be read does not count.
     """
-    taken = files = 0
+    taken = 0
     seen: set[tuple[int, int]] = set()
-    for place, _, names in os.walk(os.fsencode(root)):
-        for name in names:
-            try:
-                status = os.lstat(os.path.join(place, name))  # noqa: PTH118 - bytes
-            except OSError:
-                continue
-            if status.st_nlink > 1 and (status.st_dev, status.st_ino) in seen:
-                continue
+    for file in (file for place in places for file in _files(os.fsencode(place))):
+        try:
+            status = os.lstat(file)
+        except OSError:
+            continue
+        if status.st_nlink == 1 or (status.st_dev, status.st_ino) not in seen:
             seen.add((status.st_dev, status.st_ino))
-            files += 1
             taken += status.st_blocks * 512
-    return DiskUse(taken, files, len(slots_of(root)), free_bytes(root))
+    return taken
+
+
+def _files(place: bytes) -> Iterator[bytes]:
+    if os.path.islink(place) or not os.path.isdir(place):  # noqa: PTH112, PTH114 - bytes
+        yield place
+        return
+    for directory, _, names in os.walk(place):
+        yield from (b"%s/%s" % (directory, name) for name in names)
 
 
 def slots_of(root: Path) -> list[Path]:

@@ -281,6 +281,17 @@ class RunResumed(_Event, frozen=True, kw_only=True, tag="run_resumed"):
     """What the run runs with from now on."""
 
 
+class RunCleaned(_Event, frozen=True, kw_only=True, tag="run_cleaned"):
+    """A person decided that what is kept of a finished run goes: these refs, its logs. The journal stays.
+
+    Written before anything is removed, so after a crash some of it may be there still.
+    """
+
+    by: str
+    refs: dict[str, str]
+    """Each ref with the commit it was at; what it held is on a branch, or superseded by what landed."""
+
+
 class BranchPublished(_Event, frozen=True, kw_only=True, tag="branch_published"):
     """The result branch was moved by compare-and-swap from the value last published."""
 
@@ -398,7 +409,7 @@ class DeliveryUndone(_Event, frozen=True, kw_only=True, tag="delivery_undone"):
 
 AttemptEnd = AttemptProduced | AttemptUnchanged | AttemptFailed | AttemptInterrupted
 LandingStep = LandingStarted | LandingApplied | LandingLost | LandingUndetermined | LandingRejected
-CourseEvent = RunStarted | RunResumed | RunCancelled | RunPaused | RunFinished
+CourseEvent = RunStarted | RunResumed | RunCancelled | RunPaused | RunFinished | RunCleaned
 DeliveryEvent = DeliveryStarted | DeliveryWriting | DeliveryApplied | DeliveryUndone
 RunStep = (
     RunStarted
@@ -418,8 +429,8 @@ RunStep = (
 )
 TaskEnd = TaskFailed | TaskSkipped | TaskReopened
 TaskEvent = AttemptStarted | AttemptEnd | LandingStep | LandingDecided | TaskEnd
-RunEvent = RunStep | RunCancelled
-DecisionEvent = TaskSkipped | TaskReopened | LandingDecided | RunCancelled
+RunEvent = RunStep | RunCancelled | RunCleaned
+DecisionEvent = TaskSkipped | TaskReopened | LandingDecided | RunCancelled | RunCleaned
 """What a person decided, as opposed to a driver."""
 
 Event = TaskEvent | RunEvent

@@ -5,7 +5,6 @@ finding too, so one broken part hides no other.
 """
 
 import os
-import shutil
 import sqlite3
 import sys
 import time
@@ -18,6 +17,7 @@ import psutil
 
 from otto_core.compose import configuration_at
 from otto_core.config import Settings
+from otto_core.disk import format_bytes, free_bytes, taken_bytes
 from otto_core.errors import IllegalTransition, OttoError, RepositoryUnusable
 from otto_core.git.private import MERGE_TREE_SINCE
 from otto_core.git.program import git_version
@@ -201,7 +201,7 @@ _UNFINISHED: Final = frozenset({Outcome.RUNNING, Outcome.BUDGET, Outcome.WAITING
 
 def _landings(place: Place) -> Iterator[Finding]:
     """Compare what the journal says has landed with what Git has; a driven run may be between both."""
-    quiet = [run for run in place.runs if run.id not in place.driven]
+    quiet = [run for run in place.runs if run.id not in place.driven and run.cleaned is None]
     differing = [found for run in quiet if (found := _difference(place.repository, run))]
     told = [*differing, *_cut_off(place)]
     yield from told or [Finding("ok", "landings", f"{_counted(len(quiet))} compared with Git")]
@@ -244,7 +244,7 @@ def _counted(runs: int) -> str:
 def _branches(place: Place) -> Iterator[Finding]:
     """Say which result branches are not where they were published: people move and delete them."""
     for run in place.runs:
-        if run.published is None or run.id in place.driven:
+        if run.published is None or run.id in place.driven or run.cleaned is not None:
             continue
         at = place.repository.ref(f"refs/heads/{run.branch}")
         if str(at) != run.published.commit:
@@ -313,42 +313,18 @@ def _worktrees(place: Place, low_bytes: int) -> Iterator[Finding]:
     if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
         yield Finding("bad", "worktrees", f"{there} cannot be written", "set `worktrees.root`")
         return
-    free = shutil.disk_usage(there).free
+    free = free_bytes(there)
     if free < low_bytes:
-        told = f"only {in_bytes(free)} are free in {there}"
+        told = f"only {format_bytes(free)} are free in {there}"
         yield Finding("note", "worktrees", told, "make room, or set `worktrees.root`")
     else:
-        yield Finding("ok", "worktrees", f"{root}, {in_bytes(free)} free")
+        yield Finding("ok", "worktrees", f"{root}, {format_bytes(free)} free")
 
 
 def _disk(place: Place) -> Iterator[Finding]:
     root = worktree_root(place.repository, place.settings.worktrees.root if place.settings else None)
     logs, store = place.repository.store / "logs", place.repository.store
-    in_store = sum(_size(store / f"{STORE}{suffix}") for suffix in ("", "-wal", "-shm"))
-    told = f"worktrees {in_bytes(_size(root))}, logs {in_bytes(_size(logs))}, store {in_bytes(in_store)}"
+    in_store = taken_bytes(*(store / f"{STORE}{suffix}" for suffix in ("", "-wal", "-shm")))
+    sizes = {"worktrees": taken_bytes(root), "logs": taken_bytes(logs), "store": in_store}
+    told = ", ".join(f"{what} {format_bytes(size)}" for what, size in sizes.items())
     yield Finding("ok", "disk", told)
-
-
-def _size(place: Path) -> int:
-    """Count the bytes of all files at and below a place, following no link; 0 where there is nothing."""
-    total = 0
-    waiting = [place]
-    while waiting:
-        here = waiting.pop()
-        try:
-            total += here.lstat().st_size if not here.is_dir() or here.is_symlink() else 0
-            if here.is_dir() and not here.is_symlink():
-                waiting += here.iterdir()
-        except OSError:  # gone meanwhile, or closed by its owner: what cannot be seen is not counted
-            continue
-    return total
-
-
-def in_bytes(count: int) -> str:
-    """Write a number of bytes for a person, in decimal units."""
-    size, unit = float(count), "B"
-    for larger in ("kB", "MB", "GB", "TB"):
-        if size < 1000:
-            break
-        size, unit = size / 1000, larger
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"

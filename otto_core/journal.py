@@ -38,7 +38,15 @@ from otto_core.transitions import apply, fold
 __all__ = ["STORE", "STORE_VERSION", "Appended", "Journal", "Outdated", "Stored"]
 
 _AFTER_THE_END: Final = frozenset(
-    {"shown", "checked", "delivery_started", "delivery_writing", "delivery_applied", "delivery_undone"}
+    {
+        "shown",
+        "checked",
+        "run_cleaned",
+        "delivery_started",
+        "delivery_writing",
+        "delivery_applied",
+        "delivery_undone",
+    }
 )
 """What may follow the end of a run and does not open it again."""
 
@@ -162,6 +170,16 @@ class Journal:
         """
         last = {run: kind for run, kind in self._swept() if kind not in _AFTER_THE_END}
         return [run for run, kind in last.items() if kind != "run_finished"]
+
+    def ended_at(self, run_id: str) -> str | None:
+        """Say when a run came to its end last (UTC, ISO 8601); None where it never did.
+
+        Raises:
+            RepositoryUnusable: the store is damaged.
+
+        """
+        ends = (at for _, at, kind, _ in self._rows(run_id, 0) if kind == "run_finished")
+        return max(ends, default=None)
 
     def undelivered(self) -> list[str]:
         """Name the runs whose landing on a person's branch was started and has no end, oldest first.
@@ -343,7 +361,9 @@ def _is_overtaken(seen: Run, head: Run, events: Sequence[ev.Event]) -> bool:
     Or whether somebody else took the revision that a plan was to have (G5).
     """
     by_driver = any(event.elapsed_s is not None for event in events)
-    ends = any(isinstance(event, ev.RunPaused | ev.RunResumed | ev.RunFinished) for event in events)
+    ends = any(
+        isinstance(event, ev.RunPaused | ev.RunResumed | ev.RunFinished | ev.RunCleaned) for event in events
+    )
     plans = any(isinstance(event, ev.PlanStored) for event in events)
     return (
         (by_driver and head.drives != seen.drives)

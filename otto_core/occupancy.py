@@ -50,7 +50,7 @@ def occupy(slot: Slot, occupant: Occupant) -> None:
         OSError: the note cannot be written.
 
     """
-    note = _note(slot)
+    note = note_of(slot)
     fresh = note.with_name(f"{note.name}.new")
     write_new(fresh, json.dumps(json_of(occupant)).encode())
     fresh.replace(note)
@@ -59,7 +59,7 @@ def occupy(slot: Slot, occupant: Occupant) -> None:
 def leave(slot: Slot) -> None:
     """Note that nothing of the occupant is alive, and that what it wrote is kept."""
     with suppress(OSError):  # then it is ended and kept once more, which changes nothing
-        remove(_note(slot))
+        remove(note_of(slot))
 
 
 def occupant_of(slot: Slot) -> Occupant | None:
@@ -68,7 +68,7 @@ def occupant_of(slot: Slot) -> Occupant | None:
     A note that cannot be read was not written by this version of Otto; of its occupant nothing is known.
     """
     try:
-        text = os.fsdecode(_note(slot).read_bytes())
+        text = os.fsdecode(note_of(slot).read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
@@ -87,5 +87,6 @@ def occupied(root: Path) -> Iterator[tuple[Slot, Occupant]]:
             yield slot, occupant
 
 
-def _note(slot: Slot) -> Path:
+def note_of(slot: Slot) -> Path:
+    """Say where the note of a slot's occupant lies."""
     return slot.own.with_name(f"{slot.own.name}{_SUFFIX}")

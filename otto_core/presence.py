@@ -9,9 +9,10 @@ from otto_core.state import Run
 def landed_in_git(repository: RepositoryView, run: Run) -> frozenset[str]:
     """Name the tasks whose commits are on the first-parent chain of the run's tip, as it is now.
 
-    Empty where the tip is gone, or does not stand on the run's base.
+    Empty where the tip is gone, or does not stand on the run's base. The ref of a run that was cleaned is
+    gone on purpose: its commits are asked, which are on a branch.
     """
-    tip = repository.ref(run_ref(run.id, "tip"))
+    tip = run.tip if run.cleaned else repository.ref(run_ref(run.id, "tip"))
     messages = repository.messages_since(run.start.base, str(tip)) if tip else None
     landings = [said for said in map(parse, messages or ()) if said and said.run == run.id]
     return frozenset(task for said in landings for task in (said.task, *said.for_))

@@ -191,6 +191,8 @@ def next_steps(run: Run) -> tuple[NextStep, ...]:
     take = (NextStep(f"otto land {run.id}", "bring what landed into your branch"),)
     delivered = run.delivered is not None and run.delivered.result == run.tip
     landed = take if run.tip != run.start.base and not delivered else ()
+    if run.cleaned is not None:
+        return ()
     match run.outcome:
         case Outcome.RUNNING:
             return (NextStep(f"otto log {run.id}", f"what happened so far (driven by {run.driver})"),)
@@ -241,6 +243,8 @@ def _result(run: Run) -> list[str]:
 
 def _notes(run: Run) -> list[str]:
     told = [f"paused: {run.paused.message}"] if run.paused else []
+    if run.cleaned:
+        told.append(f"cleaned by {run.cleaned.by}: its refs and logs are removed; the journal is kept")
     if run.paused and run.paused.hint:
         told.append(f"  hint: {run.paused.hint}")
     final = {command.text for command in run.plan.verify.final}

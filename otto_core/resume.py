@@ -17,6 +17,8 @@ from otto_core import events as ev
 from otto_core.build import drive, require_free, require_place
 from otto_core.compose import Locking, configuration_at, wall_now
 from otto_core.copies import gather
+from otto_core.decisions import cleaned
+from otto_core.errors import UsageError
 from otto_core.git.durability import sync
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
@@ -56,6 +58,7 @@ def resume(
     """Recover a run and drive it to its end or to a pause; gives its last state. One that is over stays so.
 
     Raises:
+        UsageError: it was cleaned.
         Locked: a living process drives it, or another run is writing paths that it needs.
         RepositoryUnusable: the repository, its store or the worktrees cannot be used, or the base is gone.
 
@@ -66,6 +69,9 @@ def resume(
         journal = stack.enter_context(Journal.open(repository.store / STORE))
         stack.enter_context(hold(repository.store, run_id))
         run = journal.load(run_id)
+        if run.cleaned is not None:
+            message, hint = cleaned(run)
+            raise UsageError(message, hint=hint)
         if run.outcome.is_final:
             return run
         repository = sync(repository, run.settings.durability)

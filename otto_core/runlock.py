@@ -39,6 +39,9 @@ def driver_name() -> str:
 _DELIVERY = "delivery"
 """The name of the lock under which the user's branches are moved; no run is named so."""
 
+_CLEANING = "cleaning"
+"""The name of the lock under which what runs left is removed; no run is named so."""
+
 
 @contextmanager
 def hold(store: Path, run: str) -> Iterator[None]:
@@ -63,6 +66,19 @@ def hold_delivery(store: Path) -> Iterator[None]:
     """
     what, hint = "another result is being landed by", "wait for it, then land again"
     with _held(_places(store, _DELIVERY), what, hint):
+        yield
+
+
+@contextmanager
+def hold_cleaning(store: Path) -> Iterator[None]:
+    """Hold the repository's one lock for removing what runs left.
+
+    Raises:
+        Locked: another living process holds it.
+
+    """
+    what, hint = "this repository is being cleaned by", "wait for it, then clean again"
+    with _held(_places(store, _CLEANING), what, hint):
         yield
 
 

@@ -20,6 +20,7 @@ from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.leftovers import end_marked
 from otto_core.linked import unregister
 from otto_core.occupancy import Work, leave, occupant_of
+from otto_core.places import ensure_directory
 from otto_core.refill import directories_of
 from otto_core.refnames import task_ref
 from otto_core.refs import pin
@@ -61,6 +62,21 @@ def salvaged(repository: GitRepository, run: str, task: str, attempt: int) -> Oi
 def place_of_kept(root: Path, run: str, task: str, attempt: int) -> Path:
     """Say where the worktree of an attempt is set aside that no tree can hold."""
     return root / "kept" / run / f"{task.replace('/', '.')}.{attempt}"
+
+
+def is_held_by(commit: Oid, slot: Slot, repository: GitRepository, work: Work) -> bool:
+    """Tell whether a commit holds all that is in an attempt's worktree that was set aside.
+
+    All files are compared by content, whatever became of them since. What the base ignores does not count, as
+    with any attempt. `slot` names the worktree, and places of Otto's own that nothing else uses.
+    """
+    try:
+        ensure_directory(slot.own)
+        _recall(slot, repository, Oid(hex=work.base), work)
+        captured = capture(slot, repository, PathSet.parse(work.owns), work.max_file_bytes)
+        return not captured.odd and captured.tree == repository.tree_of(commit)
+    except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError):
+        return False
 
 
 def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:

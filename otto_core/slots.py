@@ -18,6 +18,7 @@ from merge.objects import Oid
 from merge.trees import Entry
 from otto_core.environment import cache
 from otto_core.errors import RepositoryUnusable, UsageError
+from otto_core.flock import take
 from otto_core.git.repository import GitRepository
 from otto_core.ports import reserve
 from otto_core.scan import Stamp
@@ -205,6 +206,15 @@ def claim(slot: Slot) -> Iterator[bool]:
         yield True
     finally:
         lock.release()
+
+
+def is_borrowed(slot: Slot) -> bool:
+    """Tell whether a living process uses a slot. Writes nothing; takes its lock for an instant."""
+    try:
+        with slot.own.with_name(f"{slot.own.name}.lock").open("rb") as file:
+            return not take(file, shared=True)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def _lock_free_slot(own: Path, kind: str) -> tuple[portalocker.Lock, int]:

@@ -114,6 +114,8 @@ class Run(Struct, frozen=True):
     drives: int = 0
     """How many drivers the run has had. What an earlier one decides does not count any more."""
     cancelled: ev.RunCancelled | None = None
+    cleaned: ev.RunCleaned | None = None
+    """What was removed of the run, or is about to be."""
     outcome: Outcome = Outcome.RUNNING
     paused: ev.RunPaused | None = None
     elapsed_s: float = 0.0

@@ -54,7 +54,9 @@ def fold(run: Run, events: Iterable[ev.Event]) -> Run:
 
 def _apply_to_run(run: Run, event: ev.RunEvent) -> Run:
     match event:
-        case ev.RunStarted() | ev.RunResumed() | ev.RunCancelled() | ev.RunPaused() | ev.RunFinished():
+        case ev.RunStarted() | ev.RunResumed() | ev.RunCancelled():
+            return _record_course(run, event)
+        case ev.RunPaused() | ev.RunFinished() | ev.RunCleaned():
             return _record_course(run, event)
         case ev.PlanStored():
             return _store_plan(run, event)
@@ -91,6 +93,10 @@ def _record_course(run: Run, event: ev.CourseEvent) -> Run:
         case ev.RunFinished():
             _require(run.unsettled == 0, run, event, f"{run.unsettled} tasks are not settled")
             return replace(run, outcome=event.outcome, paused=None)
+        case ev.RunCleaned():
+            _require(run.outcome.is_final, run, event, "the run is not over")
+            _require(run.delivery is None, run, event, "a landing of it has no end yet")
+            return replace(run, cleaned=event)
 
 
 def _resume(run: Run, event: ev.RunResumed) -> Run:
@@ -108,6 +114,7 @@ def _resume(run: Run, event: ev.RunResumed) -> Run:
 
 def _record_delivery(run: Run, event: ev.DeliveryEvent) -> Run:
     if isinstance(event, ev.DeliveryStarted):
+        _require(run.cleaned is None, run, event, "the run was cleaned")
         _require(run.delivery is None, run, event, "another delivery has no end yet")
         return replace(run, delivery=event, delivery_writes=not event.marks_writing)
     target = run.delivery.target if run.delivery else None
@@ -230,6 +237,7 @@ def _settled(run: Run, task: TaskState, event: ev.TaskEnd) -> TaskState:
         case ev.TaskSkipped():
             return replace(task, status=S.SKIPPED, reason=event.reason)
         case ev.TaskReopened():
+            _require(run.cleaned is None, run, event, "the run was cleaned")
             before = bad_predecessors(run, task.id)
             _require(not before, run, event, f"it stands on {', '.join(before)}")
             reason = task.reason if event.because is None else None

@@ -51,6 +51,11 @@ def diff(*, name: str, run_name: str | None, number: int | None, whole: bool, as
         run = select.run(journal, run_name)
         task = select.task(run, name)
         compared = _compared(repository, task, number)
+        if run.cleaned is not None and not repository.has(Oid(hex=compared.new)):
+            raise UsageError(
+                f"{run.id} was cleaned, and Git has collected attempt {compared.attempt} of {task.id} since",
+                hint=f"otto log {run.id}",
+            )
         patch = repository.diff(*changed.trees(repository, compared))
         paths = changed.paths(repository, compared)
         run = record_shown(repository, journal, run)

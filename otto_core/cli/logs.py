@@ -48,6 +48,11 @@ def logs(
     """Print what a task's command printed. TASK is a full id or a unique suffix of one."""
     with select.opened() as (repository, journal):
         run = select.run(journal, run_name)
+        if run.cleaned is not None:
+            raise UsageError(
+                f"the logs of {run.id} were removed by `otto clean`",
+                hint=f"otto log {run.id} has its journal",
+            )
         if follow:
             _follow(repository, journal, run, name, number=number, check=check or setup)
             return

@@ -39,6 +39,7 @@ VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "show": ("otto_core.cli.show", "Tell the history of one task."),
     "diff": ("otto_core.cli.diff", "Show what a task changed."),
     "logs": ("otto_core.cli.logs", "Print what a task's command, or its check, printed."),
+    "clean": ("otto_core.cli.clean", "Remove what finished runs left, as far as nothing is lost."),
     "doctor": ("otto_core.cli.doctor", "Check what Otto stands on here, and what it left."),
     "log": ("otto_core.cli.log", "Print the journal, one event a line."),
 }

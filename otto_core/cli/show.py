@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import click
 
+from merge.objects import Oid
 from merge.paths import show as path_shown
 from otto_core import events as ev
 from otto_core.cli import changed, output, select
@@ -41,7 +42,7 @@ def show(*, name: str, run_name: str | None, as_json: bool) -> None:
         run = select.run(journal, run_name)
         task = select.task(run, name)
         history = history_of(journal, run, task.id)
-        tried = [_tried(repository, history, attempt) for attempt in task.attempts]
+        tried = [_tried(repository, run, history, attempt) for attempt in task.attempts]
         on_branch = landed_in_git(repository, run)
     if as_json:
         output.json_document(_document(run, task, history, tried, on_branch))
@@ -54,9 +55,11 @@ def history_of(journal: Journal, run: Run, task: str) -> list[Stored]:
     return [stored for stored in journal.events(run.id) if getattr(stored.event, "task", None) == task]
 
 
-def _tried(repository: GitRepository, history: list[Stored], attempt: Attempt) -> Tried:
+def _tried(repository: GitRepository, run: Run, history: list[Stored], attempt: Attempt) -> Tried:
     own = [s.event for s in history if getattr(s.event, "attempt", None) == attempt.number]
     kept = changed.snapshot(attempt)
+    if kept is not None and run.cleaned is not None and not repository.has(Oid(hex=kept.new)):
+        kept = None  # Git has collected it since
     return Tried(
         attempt=attempt,
         verdicts=tuple(e.verdict for e in own if isinstance(e, ev.Checked)),

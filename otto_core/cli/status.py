@@ -59,6 +59,8 @@ def differences(repository: ProgramView, run: Run) -> list[str]:
     if run.delivery is not None and not is_delivering(repository.store):
         name = run.delivery.target.removeprefix("refs/heads/")
         found.append(f"the landing on {name} was cut off; `otto land {run.id}` finishes or undoes it")
+    if run.cleaned is not None:  # what is gone is gone on purpose, and its branch is a person's
+        return found
     tip_ref = run_ref(run.id, "tip")
     tip = repository.ref(tip_ref)
     if tip is None:

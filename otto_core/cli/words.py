@@ -142,6 +142,8 @@ def _of_decision(event: ev.DecisionEvent) -> str:
             return f"did not land, as {event.by} decided: {event.then}"
         case ev.RunCancelled():
             return f"cancelled by {event.by}"
+        case ev.RunCleaned():
+            return f"its refs and logs are removed, as {event.by} decided"
 
 
 def _of_run(event: ev.RunStep, run: Run) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from merge.objects import Oid
 from otto_core import disk
-from otto_core.disk import disk_use, format_bytes, room_for
+from otto_core.disk import format_bytes, room_for, slots_of, taken_bytes
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome, ReasonKind
@@ -49,11 +49,11 @@ def test_r_s5_what_worktrees_take_is_measured_without_following_links(tmp_path: 
     (tmp_path / "pool/slot-0/file").write_bytes(os.urandom(100_000))
     (tmp_path / "pool/slot-0/again").hardlink_to(tmp_path / "pool/slot-0/file")
     (tmp_path / "pool/slot-0/link").symlink_to(tmp_path / "outside")
-    use = disk_use(tmp_path / "pool")
-    assert (use.files, use.worktrees) == (2, 2)
-    assert 100_000 <= use.taken_bytes < 500_000
-    assert use.free_bytes > 0
-    assert disk_use(tmp_path / "nowhere").taken_bytes == 0
+    assert 100_000 <= taken_bytes(tmp_path / "pool") < 500_000
+    assert 100_000 <= taken_bytes(tmp_path / "pool/slot-0/file", tmp_path / "pool/slot-0/again") < 200_000
+    assert taken_bytes(tmp_path / "pool/slot-0/link") < 100_000
+    assert taken_bytes(tmp_path / "nowhere") == 0
+    assert [slot.name for slot in slots_of(tmp_path / "pool")] == ["check-0", "slot-0"]
 
 
 def test_r_s5_only_worktrees_that_are_not_there_need_room(

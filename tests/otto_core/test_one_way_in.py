@@ -144,6 +144,7 @@ def test_r_x1_only_the_landing_moves_the_tip_and_only_known_modules_move_any_ref
         "otto_core.refs",
         "otto_core.transfer",
     }
+    assert users_of("merge.swap.delete") == {"otto_core.clean", "otto_core.landing"}
     for path in SOURCES:
         text = path.read_text()
         assert "references.create(" not in text, f"{module_of(path)} sets a ref without comparing"

@@ -1,11 +1,7 @@
 """A run whose driver died, or that stopped, goes on: nothing lost, nothing twice, nobody left behind."""
 
-import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -27,63 +23,10 @@ from otto_core.runlock import hold, is_driven
 from otto_core.scheduler import exit_code
 from otto_core.state import Run
 from tests.builders import git, make_repo
-from tests.otto_core.runs import content, feature, fingerprint, run_plan, write_plan, writes
+from tests.otto_core.held import PATIENCE_S, Otto, newest
+from tests.otto_core.runs import content, feature, fingerprint, run_plan, writes
 
-PATIENCE_S = 60.0
 ONWARD = Limits()
-
-
-class Otto:
-    """`otto build` in a process of its own, which a test can kill at a moment that a task names."""
-
-    def __init__(self, repo: Path, signals: Path) -> None:
-        self.repo, self._signals = repo, signals
-        self.process: subprocess.Popen[str] | None = None
-
-    def holds(self, name: str, write: str = "", *, after: str = "", **more: object) -> dict[str, object]:
-        """Describe a task that tells when it has come so far, and then holds until the test lets it go."""
-        begun, go = self._signals / f"{name}.begun", self._signals / f"{name}.go"
-        waiting = f"touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done"
-        hold = f"echo {name} > {name}.txt; {write}\n{waiting}; {after}"
-        return feature(name, hold, **more)  # type: ignore[arg-type]
-
-    def let_go(self, name: str) -> None:
-        (self._signals / f"{name}.go").touch()
-
-    def build(self, *tasks: dict[str, object], **top: object) -> Run:
-        """Start the build, and give the run as soon as each task that holds has come so far."""
-        plan = write_plan(self.repo, *tasks, **top)
-        self.process = self.start("build", "--plan", str(plan))
-        for task in tasks:
-            if ".begun" in str(task["run"]):
-                self.wait_for(self._signals / f"{task['id']}.begun")
-        return newest(self.repo)
-
-    def start(self, *args: str) -> "subprocess.Popen[str]":
-        argv = [sys.executable, "-m", "otto_core.cli.main", *args]
-        env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-        return subprocess.Popen(
-            argv, cwd=self.repo, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-        )
-
-    def wait_for(self, sign: Path) -> None:
-        deadline = time.monotonic() + PATIENCE_S
-        while not sign.exists():
-            assert self.process is not None
-            assert self.process.poll() is None, self.process.communicate()[0]
-            assert time.monotonic() < deadline, f"{sign.name} does not come"
-            time.sleep(0.02)
-
-    def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
-        assert self.process is not None
-        self.process.send_signal(number)
-        return self.ended()
-
-    def ended(self) -> int:
-        """Wait for the end, and give the exit code."""
-        assert self.process is not None
-        self.process.communicate(timeout=PATIENCE_S)
-        return self.process.returncode
 
 
 @pytest.fixture
@@ -93,21 +36,8 @@ def repo(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
-    signals = tmp_path / "signals"
-    signals.mkdir()
-    made = Otto(repo, signals)
-    yield made
-    for name in [place.stem for place in signals.glob("*.begun")]:
-        made.let_go(name)
-    if made.process is not None and made.process.poll() is None:
-        made.kill()
-
-
-def newest(repo: Path) -> Run:
-    journal = Journal.read(GitRepository.discover(repo).store / STORE)
-    assert journal is not None
-    with journal:
-        return journal.load(journal.run_ids()[-1])
+    with Otto.at(repo, tmp_path / "signals") as made:
+        yield made
 
 
 def resumed(repo: Path, run: Run, limits: Limits = ONWARD) -> Run:

@@ -1,0 +1,160 @@
+"""What runs have left in a repository and its pools of worktrees, as `otto clean` finds it. Writes nothing.
+
+Only pools that bear this very repository's name count: a copy of a repository has a journal that names the
+pools of the original.
+"""
+
+import re
+import stat
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from merge.objects import Oid
+from otto_core.bystanders import bystander
+from otto_core.cleaning import RunFacts, SlotFacts
+from otto_core.compose import configuration_at
+from otto_core.git.reach import on_branches
+from otto_core.git.repository import GitRepository
+from otto_core.journal import Journal
+from otto_core.occupancy import note_of, occupant_of
+from otto_core.refnames import run_ref
+from otto_core.slots import Slot, worktree_root
+from otto_core.state import Run
+
+OWN = (".otto", ".io", ".made")
+"""Otto's own places of a pool, which hold something of each slot."""
+
+KEPT = "kept"
+"""Where a pool has the worktrees that were set aside."""
+
+_SLOT = re.compile(r"(?:slot|check)-[0-9]+")
+
+
+def pools(repository: GitRepository, runs: Iterable[Run]) -> list[Path]:
+    """List this repository's pools of worktrees: of its settings as they are now, and of its runs.
+
+    Raises:
+        UsageError: the settings are not valid.
+
+    """
+    configured = configuration_at(repository, repository.resolve("HEAD")).configuration.settings
+    now = worktree_root(repository, configured.worktrees.root)
+    of_runs = {Path(run.settings.worktrees) for run in runs if run.started and run.settings.worktrees}
+    return sorted({now, *(root for root in of_runs if root.name == now.name)})
+
+
+def intruder(root: Path) -> Path | None:
+    """Name what stands in a pool where a directory of Otto's should, such as a link, if anything does."""
+    places = (root, *(root / name for name in (*OWN, KEPT)))
+    return next((place for place in places if _exists(place) and not is_directory(place)), None)
+
+
+def slots(root: Path) -> list[Slot]:
+    """List the slots of a pool of which anything is left but the lock, which stays."""
+    places = (place for parent in (root, *(root / name for name in OWN)) for place in _entries(parent))
+    names = {place.name.removesuffix(".occupant") for place in places}
+    return [Slot.below(root, name) for name in sorted(names) if _SLOT.fullmatch(name)]
+
+
+def kept_worktrees(root: Path) -> list[Path]:
+    """List the worktrees of a pool that were set aside, by run; what is no directory too."""
+    found = []
+    for of_run in _entries(root / KEPT):
+        found += _entries(of_run) if is_directory(of_run) else [of_run]
+    return found
+
+
+def merge_places(store: Path) -> list[Path]:
+    """List the places for merging that drivers and landings left."""
+    place = store / "merge"
+    return [entry for entry in _entries(place) if entry.suffix == ".git"] if is_directory(place) else []
+
+
+def logs_of(store: Path, run: str) -> Path | None:
+    """Give the place of a run's logs, if it is there, and where Otto put it."""
+    place = store / "logs" / run
+    return place if is_directory(place.parent) and _exists(place) else None
+
+
+def look_at_run(repository: GitRepository, journal: Journal, run: Run) -> RunFacts:
+    """Look at what is left of a run.
+
+    Raises:
+        RepositoryUnusable: git cannot tell what its branches reach.
+
+    """
+    names = repository.refs(f"{run_ref(run.id)}/")
+    refs = {name: str(at) for name in names if (at := repository.ref(name)) is not None}
+    landed = [task.commit for task in run.tasks.values() if task.commit is not None]
+    unchanging = {at: base for at in refs.values() if (base := _base_of_nothing(repository, at)) is not None}
+    safe = on_branches(repository, {*refs.values(), *landed, *unchanging.values(), run.tip})
+    ended = journal.ended_at(run.id)
+    return RunFacts(
+        run=run,
+        ended_s=None if ended is None else seconds_since(ended),
+        refs=refs,
+        on_branch=safe,
+        empty=frozenset(at for at, base in unchanging.items() if base in safe),
+        files=logs_of(repository.store, run.id) is not None,
+    )
+
+
+def seconds_since(at: str) -> float:
+    """Count the seconds since a time of the journal's."""
+    return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+
+
+def look_at_slot(slot: Slot, borrower: str | None = None) -> SlotFacts:
+    """Look at a slot: who is in it is asked only where nobody's unfinished work is."""
+    occupant = occupant_of(slot)
+    free = borrower is None and occupant is None
+    there = bystander((slot.path, slot.io)) if free else None
+    aside = next((place for place in _entries(slot.own) if place.name.startswith("unclean")), None)
+    return SlotFacts(
+        name=str(slot.path),
+        borrower=borrower,
+        ours=_exists(slot.own) or not _exists(slot.path),
+        unreadable=str(note_of(slot)) if occupant is not None and not occupant.marker else None,
+        unfinished=occupant.marker if occupant is not None and occupant.marker else None,
+        unused_s=unused_s(slot.path, slot.own, slot.own / "note", slot.io),
+        aside=None if aside is None else str(aside),
+        bystander=None if there is None else str(there),
+    )
+
+
+def unused_s(*places: Path) -> float:
+    """Say how long ago anything was written to places, as their own times tell."""
+    times = [place.lstat().st_mtime for place in places if _exists(place)]
+    return time.time() - max(times, default=0.0)
+
+
+def is_directory(place: Path) -> bool:
+    """Tell whether a name stands for a directory itself, not for a link to one."""
+    try:
+        return stat.S_ISDIR(place.lstat().st_mode)
+    except OSError:
+        return False
+
+
+def _exists(place: Path) -> bool:
+    try:
+        place.lstat()
+    except OSError:
+        return False
+    return True
+
+
+def _entries(place: Path) -> list[Path]:
+    """List a directory; nothing where it is none, or leads elsewhere."""
+    return sorted(place.iterdir()) if is_directory(place) else []
+
+
+def _base_of_nothing(repository: GitRepository, commit: str) -> str | None:
+    """Give the only parent of a commit that changes nothing; None for any other."""
+    oid = Oid(hex=commit)
+    parents = repository.parents_of(oid)
+    if len(parents) != 1 or not repository.has(parents[0]):
+        return None
+    return str(parents[0]) if repository.tree_of(parents[0]) == repository.tree_of(oid) else None
