@@ -31,30 +31,32 @@ from otto_core.cleaning import (
     of_run,
     of_slot,
 )
+from otto_core.compose import configuration_at
 from otto_core.disk import taken_bytes
 from otto_core.errors import IllegalTransition, OttoError, RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.inventory import (
     KEPT,
     OWN,
+    abandoned_merge_places,
     intruder,
     is_directory,
     kept_worktrees,
     logs_of,
     look_at_run,
     look_at_slot,
-    merge_places,
     pools,
     seconds_since,
     slots,
 )
 from otto_core.journal import STORE, Appended, Journal
 from otto_core.linked import entry_of, unregister
+from otto_core.mending import remove_merge_place
 from otto_core.occupancy import Work, occupant_of
 from otto_core.places import identity, remove
 from otto_core.recover import unlock_refs
 from otto_core.refnames import run_ref
-from otto_core.runlock import hold, hold_cleaning, hold_delivery, is_delivering, is_driven
+from otto_core.runlock import hold, hold_cleaning, hold_delivery, is_driven
 from otto_core.salvage import is_held_by, place_of_kept, salvage, salvaged
 from otto_core.slots import Slot, claim, is_borrowed
 from otto_core.state import Run
@@ -137,12 +139,13 @@ class _Cleaning:
                 self.runs[name] = self.journal.load(name)
             except (RepositoryUnusable, IllegalTransition, KeyError) as error:
                 self.kept.append(Kept(name, f"it cannot be read: {error}", "otto doctor"))
-        for root in pools(self.repository, self.runs.values()):
+        settings = configuration_at(self.repository, self.repository.resolve("HEAD")).configuration.settings
+        for root in pools(self.repository, settings.worktrees.root, self.runs.values()):
             self._pool(root)
         for run in self.runs.values():
             with self._telling(run.id):
                 self._run(run)
-        for place in merge_places(self.repository.store):
+        for place in abandoned_merge_places(self.repository.store):
             with self._telling(str(place)):
                 self._merge_place(place)
 
@@ -318,20 +321,12 @@ class _Cleaning:
     # --- merging
 
     def _merge_place(self, place: Path) -> None:
-        """Remove a place for merging that a dead process left.
-
-        A living one has the lock of its run, or that of landings.
-        """
-        run = place.name.partition(".")[0]
-        lands = place.name == f"{run}.delivery.git"
-        store = self.repository.store
-        if is_delivering(store) if lands else is_driven(store, run):
-            return
-        if self.order.dry_run:
-            self.removed.append(Removed(str(place), self._take(place)))
-            return
-        with hold_delivery(store) if lands else hold(store, run):
-            self.removed.append(Removed(str(place), self._take(place)))
+        """Remove a place for merging that a dead process left."""
+        taken = taken_bytes(place)
+        if not self.order.dry_run:
+            self.before(str(place))
+            remove_merge_place(self.repository, place)
+        self.removed.append(Removed(str(place), taken))
 
 
 def _prune(place: Path) -> None:
@@ -344,7 +339,7 @@ def _prune(place: Path) -> None:
 
 def _borrower(slot: Slot) -> str:
     occupant = occupant_of(slot)
-    return occupant.marker if occupant is not None and occupant.marker else "another Otto"
+    return "another Otto" if occupant is None else str(occupant)
 
 
 def _attempt_of(root: Path, place: Path, run: Run) -> ev.AttemptStarted | None:

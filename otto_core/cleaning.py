@@ -93,7 +93,7 @@ def _needed(facts: RunFacts) -> tuple[Kept, ...]:
         safe = at in facts.on_branch or at in facts.empty or ref == made_again
         if not safe and not ref.startswith(superseded):
             words = f"it is the only copy of {_whose(run, ref)}; {run.id} stays with it"
-            kept.append(Kept(ref, words, f"if you do not need it: git update-ref -d {ref}"))
+            kept.append(Kept(ref, words, f"{_again(run, ref)}if you do not need it: git update-ref -d {ref}"))
     return tuple(kept)
 
 
@@ -105,10 +105,21 @@ def _is_superseded(task: TaskState, on_branch: Collection[str]) -> bool:
 
 
 def _whose(run: Run, ref: str) -> str:
-    for task in run.tasks.values():
-        if ref.startswith(task_ref(run.id, task.id, "")):
-            return f"what {task.id!r} wrote, which {_ENDED.get(task.status, 'did not land')}"
-    return "a commit"
+    task = _task_of(run, ref)
+    if task is None:
+        return "a commit"
+    return f"what {task.id!r} wrote, which {_ENDED.get(task.status, 'did not land')}"
+
+
+def _again(run: Run, ref: str) -> str:
+    task = _task_of(run, ref)
+    if task is None or not task.status.ended_badly:
+        return ""
+    return f"otto retry {task.id} --run {run.id}; or "
+
+
+def _task_of(run: Run, ref: str) -> TaskState | None:
+    return next((t for t in run.tasks.values() if ref.startswith(task_ref(run.id, t.id, ""))), None)
 
 
 _ENDED = {TaskStatus.SKIPPED: "was skipped", TaskStatus.LANDED: "landed otherwise"}

@@ -1,67 +1,41 @@
 """What `otto doctor` looks at: the machine, the repository, the store, the runs, and what they left.
 
-Each check looks and gives findings; none writes, mends or ends anything. What a check cannot look at is a
-finding too, so one broken part hides no other.
+Each check looks and gives findings; none writes, mends or ends anything: only `mend` does. What a check
+cannot look at is a finding too, so one broken part hides no other.
 """
 
 import os
 import sqlite3
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
-import psutil
-
+from otto_core import remains
+from otto_core.clean import Order, clean
 from otto_core.compose import configuration_at
 from otto_core.config import Settings
 from otto_core.disk import format_bytes, free_bytes, taken_bytes
 from otto_core.errors import IllegalTransition, OttoError, RepositoryUnusable
+from otto_core.findings import Finding, Place
 from otto_core.git.private import MERGE_TREE_SINCE
 from otto_core.git.program import git_version
 from otto_core.git.repository import GitRepository, libgit2_version
 from otto_core.journal import STORE, Journal
-from otto_core.kernel import environment_of
-from otto_core.linked import branch_of, entries
-from otto_core.locks import holders
-from otto_core.marker import run_of
+from otto_core.mending import settle_landing
 from otto_core.model import Outcome, TaskStatus
 from otto_core.mounts import MOUNTS, require_local
 from otto_core.presence import landed_in_git
-from otto_core.process import MARKER
 from otto_core.refnames import run_ref
 from otto_core.runlock import is_delivering, is_driven
 from otto_core.sandbox import Unusable, Usable, probe
 from otto_core.slots import worktree_root
-from otto_core.state import Run
+from otto_core.state import Run, TaskState
 
 LOW_BYTES: Final = 1_000_000_000
 """Less free space than this is told."""
-
-_LOCK_AGE_S: Final = 60.0
-"""A ref's lock file is held for milliseconds: an older one was left by something that died."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check says: all is well, something to know, or something to mend; `hint` is how."""
-
-    level: Literal["ok", "note", "bad"]
-    check: str
-    message: str
-    hint: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """What is examined: the repository, its settings (None where they are not valid) and its runs."""
-
-    repository: GitRepository
-    settings: Settings | None
-    runs: tuple[Run, ...]
-    driven: frozenset[str]
 
 
 def examine(
@@ -80,16 +54,39 @@ def examine(
         ("store", lambda: iter(of_store)),
         ("runs", lambda: _runs(place)),
         ("landings", lambda: _landings(place)),
+        ("bases", lambda: remains.bases(place)),
         ("branches", lambda: _branches(place)),
-        ("linked", lambda: _linked_worktrees(place)),
-        ("locks", lambda: _locks(repository)),
-        ("ref locks", lambda: _ref_locks(repository)),
-        ("processes", lambda: _processes(place)),
+        ("linked", lambda: remains.linked_worktrees(place)),
+        ("locks", lambda: remains.locks(place)),
+        ("ref locks", lambda: remains.ref_locks(place)),
+        ("processes", lambda: remains.processes(place)),
+        ("slots", lambda: remains.unfinished(place)),
+        ("merging", lambda: remains.merging(place)),
         ("sandbox", lambda: _sandbox(settings)),
         ("worktrees", lambda: _worktrees(place, low_bytes)),
         ("disk", lambda: _disk(place)),
     )
     return tuple(finding for name, check in checks for finding in _looked(name, check))
+
+
+@dataclass(frozen=True, slots=True)
+class Mended:
+    """A finding, and why it could not be mended; None where it was."""
+
+    finding: Finding
+    failure: OttoError | OSError | None = None
+
+
+def mend(findings: Iterable[Finding]) -> Iterator[Mended]:
+    """Do what is provably safe about findings; one that cannot be mended hides no other."""
+    for finding in findings:
+        if finding.mend is not None:
+            try:
+                finding.mend()
+            except (OttoError, OSError) as error:
+                yield Mended(finding, error)
+            else:
+                yield Mended(finding)
 
 
 def _looked(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
@@ -104,10 +101,14 @@ def _looked(name: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Findi
 
 
 _NOTHING_FOUND: Final = {
+    "bases": "each run's is kept by a ref",
     "branches": "each is where its run published it",
     "linked": "none left behind",
+    "locks": "none held",
     "ref locks": "none left behind",
     "processes": "none left behind",
+    "slots": "nothing left unfinished",
+    "merging": "none left behind",
 }
 """What a check that looks for something says where it is not there."""
 
@@ -232,9 +233,18 @@ def _difference(repository: GitRepository, run: Run) -> Finding | None:
         words = f"{run.id}: {ref} has {extra}, which the journal says did not land"
         return Finding("bad", "landings", words, f"git log {ref}")
     if run.landing is not None:
-        words = f"{run.id}: the landing of {run.landing} was cut off"
-        return Finding("note", "landings", words, "the next `otto build` settles it from Git")
+        return _started(repository, run, run.tasks[run.landing])
     return None
+
+
+def _started(repository: GitRepository, run: Run, task: TaskState) -> Finding:
+    """Tell of a landing that began and has no end: Git settles it, unless it has been asked in vain."""
+    if task.undetermined is not None and task.decided is None:
+        words = f"{run.id}: nobody can tell whether {task.id} landed: {task.undetermined.why}"
+        return Finding("note", "landings", words, f"otto approve, retry or skip {task.id} --run {run.id}")
+    words = f"{run.id}: the landing of {task.id} was cut off"
+    settle = partial(settle_landing, repository, run.id)
+    return Finding("note", "landings", words, "the next `otto build` settles it from Git", settle)
 
 
 def _counted(runs: int) -> str:
@@ -255,44 +265,6 @@ def _branches(place: Place) -> Iterator[Finding]:
                 f"{run.branch} {where}; {run.id} published {run.published.commit[:12]}",
                 f"git branch NAME {run.published.commit[:12]}, if you miss it",
             )
-
-
-def _linked_worktrees(place: Place) -> Iterator[Finding]:
-    """Find what `isolation: linked` registered in the user's Git directory for attempts that are over."""
-    if any(run.id in place.driven and run.settings.isolation == "linked" for run in place.runs):
-        return
-    for entry in entries(place.repository):
-        words = f"{entry} was left by a driver that is gone"
-        if branch := branch_of(entry):
-            words = f"{words}; to Git, {branch} is still checked out there"
-        yield Finding("bad" if branch else "note", "linked", words, f"rm -r {entry}")
-
-
-def _locks(repository: GitRepository) -> Iterator[Finding]:
-    held = holders(repository.store)
-    for holder in held:
-        written = ", ".join((*holder.writes.owns, *holder.writes.extends))
-        yield Finding("ok", "locks", f"{holder} is writing {written}")
-    if not held:
-        yield Finding("ok", "locks", "none held")
-
-
-def _ref_locks(repository: GitRepository) -> Iterator[Finding]:
-    """Find lock files of refs that nobody is writing any more: Git refuses to move such a ref."""
-    now = time.time()
-    for lock in sorted((repository.common_dir / "refs/otto").rglob("*.lock")):
-        age_s = now - lock.lstat().st_mtime
-        if age_s > _LOCK_AGE_S:
-            yield Finding("bad", "ref locks", f"{lock} was left {age_s / 60:.0f} min ago", f"rm {lock}")
-
-
-def _processes(place: Place) -> Iterator[Finding]:
-    """Find processes of this repository's runs that nobody drives."""
-    abandoned = {run.id for run in place.runs} - place.driven
-    for pid in psutil.pids():
-        marker = environment_of(pid).get(MARKER, "")
-        if run_of(marker, place.repository.store) in abandoned:
-            yield Finding("bad", "processes", f"{pid} is left over from {marker}", f"kill {pid}")
 
 
 def _sandbox(settings: Settings | None) -> Iterator[Finding]:
@@ -327,4 +299,7 @@ def _disk(place: Place) -> Iterator[Finding]:
     in_store = taken_bytes(*(store / f"{STORE}{suffix}" for suffix in ("", "-wal", "-shm")))
     sizes = {"worktrees": taken_bytes(root), "logs": taken_bytes(logs), "store": in_store}
     told = ", ".join(f"{what} {format_bytes(size)}" for what, size in sizes.items())
+    if place.settings is not None and place.runs:
+        freed = clean(place.repository, Order("", dry_run=True)).freed_bytes
+        told += f"; `otto clean` frees {format_bytes(freed)}" if freed else ""
     yield Finding("ok", "disk", told)

@@ -14,12 +14,12 @@ from pathlib import Path
 from merge.objects import Oid
 from otto_core.bystanders import bystander
 from otto_core.cleaning import RunFacts, SlotFacts
-from otto_core.compose import configuration_at
-from otto_core.git.reach import on_branches
+from otto_core.git.reach import on_branches, refs_below
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.occupancy import note_of, occupant_of
 from otto_core.refnames import run_ref
+from otto_core.runlock import is_delivering, is_driven
 from otto_core.slots import Slot, worktree_root
 from otto_core.state import Run
 
@@ -32,15 +32,14 @@ KEPT = "kept"
 _SLOT = re.compile(r"(?:slot|check)-[0-9]+")
 
 
-def pools(repository: GitRepository, runs: Iterable[Run]) -> list[Path]:
-    """List this repository's pools of worktrees: of its settings as they are now, and of its runs.
+def pools(repository: GitRepository, configured: Path | None, runs: Iterable[Run]) -> list[Path]:
+    """List this repository's pools of worktrees: of the place that is configured now, and of its runs.
 
     Raises:
-        UsageError: the settings are not valid.
+        UsageError: that place is not possible.
 
     """
-    configured = configuration_at(repository, repository.resolve("HEAD")).configuration.settings
-    now = worktree_root(repository, configured.worktrees.root)
+    now = worktree_root(repository, configured)
     of_runs = {Path(run.settings.worktrees) for run in runs if run.started and run.settings.worktrees}
     return sorted({now, *(root for root in of_runs if root.name == now.name)})
 
@@ -66,10 +65,20 @@ def kept_worktrees(root: Path) -> list[Path]:
     return found
 
 
-def merge_places(store: Path) -> list[Path]:
-    """List the places for merging that drivers and landings left."""
-    place = store / "merge"
-    return [entry for entry in _entries(place) if entry.suffix == ".git"] if is_directory(place) else []
+def abandoned_merge_places(store: Path) -> list[Path]:
+    """List the places for merging that dead drivers and landings left."""
+    places = (place for place in _entries(store / "merge") if place.suffix == ".git")
+    return [place for place in places if not _is_used(store, *user_of(place))]
+
+
+def user_of(merge_place: Path) -> tuple[str, bool]:
+    """Say which run a place for merging is of, and whether it is for a landing on a person's branch."""
+    run, _, rest = merge_place.name.partition(".")
+    return run, rest == "delivery.git"
+
+
+def _is_used(store: Path, run: str, lands: bool) -> bool:
+    return is_delivering(store) if lands else is_driven(store, run)
 
 
 def logs_of(store: Path, run: str) -> Path | None:
@@ -85,20 +94,16 @@ def look_at_run(repository: GitRepository, journal: Journal, run: Run) -> RunFac
         RepositoryUnusable: git cannot tell what its branches reach.
 
     """
-    names = repository.refs(f"{run_ref(run.id)}/")
-    refs = {name: str(at) for name in names if (at := repository.ref(name)) is not None}
+    refs = refs_below(repository, run_ref(run.id))
+    ended, logs = journal.ended_at(run.id), logs_of(repository.store, run.id)
+    ended_s = None if ended is None else seconds_since(ended)
+    if not run.outcome.is_final or run.cleaned is not None:  # what is safe is not asked then
+        return RunFacts(run, ended_s, refs, frozenset(), frozenset(), logs is not None)
     landed = [task.commit for task in run.tasks.values() if task.commit is not None]
     unchanging = {at: base for at in refs.values() if (base := _base_of_nothing(repository, at)) is not None}
     safe = on_branches(repository, {*refs.values(), *landed, *unchanging.values(), run.tip})
-    ended = journal.ended_at(run.id)
-    return RunFacts(
-        run=run,
-        ended_s=None if ended is None else seconds_since(ended),
-        refs=refs,
-        on_branch=safe,
-        empty=frozenset(at for at, base in unchanging.items() if base in safe),
-        files=logs_of(repository.store, run.id) is not None,
-    )
+    empty = frozenset(at for at, base in unchanging.items() if base in safe)
+    return RunFacts(run, ended_s, refs, safe, empty, logs is not None)
 
 
 def seconds_since(at: str) -> float:
@@ -117,7 +122,7 @@ def look_at_slot(slot: Slot, borrower: str | None = None) -> SlotFacts:
         borrower=borrower,
         ours=_exists(slot.own) or not _exists(slot.path),
         unreadable=str(note_of(slot)) if occupant is not None and not occupant.marker else None,
-        unfinished=occupant.marker if occupant is not None and occupant.marker else None,
+        unfinished=str(occupant) if occupant is not None and occupant.marker else None,
         unused_s=unused_s(slot.path, slot.own, slot.own / "note", slot.io),
         aside=None if aside is None else str(aside),
         bystander=None if there is None else str(there),

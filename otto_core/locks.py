@@ -41,6 +41,21 @@ def holders(store: Path) -> tuple[Holder, ...]:
         raise _unusable(directory, error) from error
 
 
+def abandoned(store: Path) -> tuple[Holder, ...]:
+    """List the entries whose drivers are dead. They do not count, and go with the next change of the table.
+
+    Raises:
+        RepositoryUnusable: as `holders`.
+
+    """
+    living, directory = holders(store), store / "locks"
+    try:
+        table = read(directory)
+    except OSError as error:
+        raise _unusable(directory, error) from error
+    return tuple(entry for entry in (table.entries if table else ()) if entry not in living)
+
+
 def contentions(store: Path, wanted: Mapping[str, WriteSet], *, run: str = "") -> dict[str, Contention]:
     """Say for each task of `run` that could not start now who is in its way. Writes nothing.
 

@@ -42,6 +42,10 @@ class Occupant(Record, frozen=True, kw_only=True):
     marker: str
     work: Work | None = None
 
+    def __str__(self) -> str:
+        """Name it for a person: the run, and what of it."""
+        return self.marker.partition("@")[0] or "another Otto"
+
 
 def occupy(slot: Slot, occupant: Occupant) -> None:
     """Note who is about to use a slot.

@@ -63,14 +63,15 @@ def _document(cleaned: Cleaned, dry_run: bool) -> dict[str, object]:
 
 
 def _print(cleaned: Cleaned, dry_run: bool) -> None:
+    goes = "would go" if dry_run else "removed"
+    width = len(goes)
     for gone in cleaned.removed:
-        word = Styled("would go" if dry_run else "removed", "green")
         size = f", {format_bytes(gone.taken_bytes)}" if gone.taken_bytes else ""
-        output.line(word, f"  {gone.what}{size}{f' ({gone.how})' if gone.how else ''}")
+        output.line(Styled(goes, "green"), f"  {gone.what}{size}{f' ({gone.how})' if gone.how else ''}")
     for kept in cleaned.kept:
-        output.line(Styled("kept".ljust(8 if dry_run else 7), "yellow"), f"  {kept.what}: {kept.why}")
+        output.line(Styled("kept".ljust(width), "yellow"), f"  {kept.what}: {kept.why}")
         if kept.hint:
-            output.line(" " * 11, Styled("hint:", "cyan"), f" {kept.hint}")
+            output.line(" " * (width + 2), Styled("hint:", "cyan"), f" {kept.hint}")
     if not cleaned.removed and not cleaned.kept:
         output.line("There is nothing to clean.")
     else:

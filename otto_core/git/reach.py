@@ -1,10 +1,25 @@
-"""Which commits are safe: what a branch, a tag or a remote's branch reaches, Git itself never collects."""
+"""Which commits are safe: what a branch, a tag or a remote's branch reaches, Git itself never collects.
+
+The git program answers: it lists one run's refs, and walks no further than it has to, in any repository.
+"""
 
 from collections.abc import Collection
 
 from merge.objects import Oid
 from otto_core.git.program import git, must
 from otto_core.git.repository import GitRepository
+
+
+def refs_below(repository: GitRepository, prefix: str) -> dict[str, str]:
+    """Give each ref below a prefix (without a slash at its end) with what it points to, by name.
+
+    Raises:
+        RepositoryUnusable: git cannot list them.
+
+    """
+    told = git("for-each-ref", "--format=%(objectname) %(refname)", prefix, git_dir=repository.common_dir)
+    rows = (row.split(" ", 1) for row in must(told, "listing refs").decode().splitlines())
+    return dict(sorted((name, at) for at, name in rows))
 
 
 def on_branches(repository: GitRepository, commits: Collection[str]) -> frozenset[str]:

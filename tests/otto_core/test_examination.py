@@ -11,7 +11,8 @@ import pytest
 
 from otto_core import events as ev
 from otto_core.delivery import Order, deliver
-from otto_core.examination import Finding, examine
+from otto_core.examination import examine
+from otto_core.findings import Finding
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.linked import entry_of

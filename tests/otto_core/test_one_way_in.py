@@ -95,7 +95,11 @@ def test_r_g1_i1_only_the_gate_executes_commands_and_invokes_agents() -> None:
 
 
 def test_r_s4_processes_are_signalled_only_where_they_are_started_and_where_a_slot_is_reused() -> None:
-    assert users_of("otto_core.leftovers.end_marked") == {"otto_core.salvage", "otto_core.recover"}
+    assert users_of("otto_core.leftovers.end_marked") == {
+        "otto_core.mending",
+        "otto_core.recover",
+        "otto_core.salvage",
+    }
     assert users_of("otto_core.kernel.send") == {"otto_core.process_tree"}
     assert users_of("otto_core.kernel.send_to") == {"otto_core.leftovers"}
     assert users_of("os.kill", "os.killpg", "signal.pthread_kill", "signal.pidfd_send_signal") == {

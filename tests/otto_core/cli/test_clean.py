@@ -20,7 +20,8 @@ def test_what_goes_and_what_stays_is_a_line_each_with_what_was_freed(tmp_path: P
     assert told.exit_code == 0, told.output
     assert f"would go  {over.id}" in told.stdout
     assert f"kept      {ref}: it is the only copy of what 'two' wrote" in told.stdout
-    assert f"hint: if you do not need it: git update-ref -d {ref}" in told.stdout
+    again = f"otto retry two --run {failed.id}; or if you do not need it: git update-ref -d {ref}"
+    assert f"hint: {again}" in told.stdout
     assert re.search(r"^\d+ kB would be freed$", told.stdout, re.MULTILINE)
     done = otto("clean", "--json", at=repo)
     document = json.loads(done.stdout)

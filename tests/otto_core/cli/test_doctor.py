@@ -1,6 +1,8 @@
 """`otto doctor`, as its user meets it."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 from tests.builders import git, make_repo
@@ -31,3 +33,26 @@ def test_what_is_bad_has_a_hint_and_is_exit_4(tmp_path: Path, otto: Otto) -> Non
     assert (as_json.exit_code, told["bad"]) == (4, 1)
     [bad] = [finding for finding in told["findings"] if finding["level"] == "bad"]
     assert (bad["check"], bad["message"]) == ("landings", f"{ref} is gone")
+
+
+def test_what_is_mended_is_told_and_no_longer_bad(tmp_path: Path, otto: Otto) -> None:
+    repo = make_repo(tmp_path)
+    run = run_plan(repo, writes("one"))
+    lock = repo / ".git" / f"refs/otto/runs/{run.id}/tip.lock"
+    lock.touch()
+    os.utime(lock, (1, 1))
+    assert otto("doctor", at=repo).exit_code == 4
+    fixed = otto("doctor", "--fix", at=repo)
+    assert fixed.exit_code == 0, fixed.output
+    assert fixed.stdout.startswith(f"mended  ref locks: {lock} was left ")
+    assert "ok    ref locks" in fixed.stdout
+    assert json.loads(otto("doctor", "--fix", "--json", at=repo).stdout)["mended"] == []
+
+
+def test_r_s5_the_doctor_says_what_cleaning_would_free(tmp_path: Path, otto: Otto) -> None:
+    repo = make_repo(tmp_path)
+    run_plan(repo, writes("one"))
+    [row] = [row for row in otto("doctor", at=repo).stdout.splitlines() if "  disk " in row]
+    assert re.search(r"; `otto clean` frees \d+ kB$", row)
+    otto("clean", at=repo)
+    assert "otto clean" not in otto("doctor", at=repo).stdout

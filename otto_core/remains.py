@@ -1,0 +1,131 @@
+"""The checks of `otto doctor` for what dead drivers left: locks, processes, worktrees, places for merging.
+
+Each looks and gives findings; what is provably Otto's own comes with its mend (`otto_core.mending`).
+"""
+
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from shlex import quote
+from typing import Final
+
+import psutil
+
+from merge.objects import Oid
+from otto_core import mending
+from otto_core.errors import UsageError
+from otto_core.findings import Finding, Place
+from otto_core.inventory import abandoned_merge_places, intruder, pools
+from otto_core.kernel import environment_of
+from otto_core.linked import branch_of, entries, entry_of
+from otto_core.locks import abandoned, holders
+from otto_core.marker import run_of
+from otto_core.occupancy import occupied
+from otto_core.process import MARKER
+from otto_core.refnames import run_ref
+from otto_core.slots import Slot, is_borrowed
+
+_LOCK_AGE_S: Final = 60.0
+"""A ref's lock file is held for milliseconds: an older one was left by something that died."""
+
+
+def unfinished(place: Place) -> Iterator[Finding]:
+    """Find what attempts left in worktrees whose drivers died: no commit holds it yet."""
+    for root in _pools(place):
+        for slot, occupant in occupied(root):
+            if occupant.marker and not is_borrowed(slot):
+                words = f"{slot.path} holds what {occupant} left unfinished"
+                mend = partial(mending.rescue, place.repository, slot)
+                yield Finding("note", "slots", words, "the next build keeps it, or otto doctor --fix", mend)
+
+
+def linked_worktrees(place: Place) -> Iterator[Finding]:
+    """Find what `isolation: linked` registered in the user's Git directory for attempts that are over."""
+    if any(run.id in place.driven and run.settings.isolation == "linked" for run in place.runs):
+        return
+    for entry in entries(place.repository):
+        words = f"{entry} was left by a driver that is gone"
+        if branch := branch_of(entry):
+            words = f"{words}; to Git, {branch} is still checked out there"
+        slot = _slot_of(place, entry)
+        mend = partial(mending.rescue, place.repository, slot) if slot is not None else None
+        yield Finding("bad" if branch else "note", "linked", words, f"rm -r {quote(str(entry))}", mend)
+
+
+def locks(place: Place) -> Iterator[Finding]:
+    """Tell who holds which paths, and what dead drivers left in the table."""
+    store = place.repository.store
+    for holder in holders(store):
+        written = ", ".join((*holder.writes.owns, *holder.writes.extends))
+        yield Finding("ok", "locks", f"{holder} is writing {written}")
+    for holder in abandoned(store):
+        words = f"{holder} is gone: what it held does not count"
+        mend = partial(mending.clear_locks, place.repository, holder.run)
+        yield Finding("note", "locks", words, "otto doctor --fix, or the next build clears it", mend)
+
+
+def ref_locks(place: Place) -> Iterator[Finding]:
+    """Find lock files of refs that nobody is writing any more: Git refuses to move such a ref."""
+    top = place.repository.common_dir / "refs/otto"
+    now = time.time()
+    for lock in sorted(top.rglob("*.lock")):
+        age_s = now - lock.lstat().st_mtime
+        if age_s > _LOCK_AGE_S:
+            below = lock.relative_to(top).parts
+            run = below[1] if below[0] == "runs" and len(below) > 2 else None
+            ours = run is not None and run not in place.driven
+            mend = partial(mending.free_refs, place.repository, run) if run is not None and ours else None
+            words = f"{lock} was left {age_s / 60:.0f} min ago"
+            yield Finding("bad", "ref locks", words, f"rm {quote(str(lock))}", mend)
+
+
+def processes(place: Place) -> Iterator[Finding]:
+    """Find processes of this repository's runs that nobody drives."""
+    quiet = {run.id for run in place.runs} - place.driven
+    for pid in psutil.pids():
+        marker = environment_of(pid).get(MARKER, "")
+        run = run_of(marker, place.repository.store)
+        if run is not None and run in quiet:
+            mend = partial(mending.end_processes, place.repository, run, frozenset({marker}))
+            yield Finding("bad", "processes", f"{pid} is left over from {marker}", f"kill {pid}", mend)
+
+
+def merging(place: Place) -> Iterator[Finding]:
+    """Find the places for merging of drivers that died."""
+    for left in abandoned_merge_places(place.repository.store):
+        mend = partial(mending.remove_merge_place, place.repository, left)
+        yield Finding("note", "merging", f"{left} was left by a driver", f"rm -r {quote(str(left))}", mend)
+
+
+def bases(place: Place) -> Iterator[Finding]:
+    """Find runs whose base no ref keeps any more: Git may collect it."""
+    for run in place.runs:
+        ref = run_ref(run.id, "base")
+        if run.id in place.driven or run.cleaned is not None:
+            continue
+        if str(place.repository.ref(ref)) == run.start.base:
+            continue
+        if place.repository.has(Oid(hex=run.start.base)):
+            mend = partial(mending.pin_base, place.repository, run)
+            hint = f"git update-ref {ref} {run.start.base}"
+            yield Finding("note", "bases", f"{ref} is not where {run.id} set it", hint, mend)
+        else:
+            words = f"{run.id} stands on the commit {run.start.base}, which is gone"
+            yield Finding("bad", "bases", words, "fetch that commit from where it still is")
+
+
+def _pools(place: Place) -> list[Path]:
+    """List the pools that can be looked at; that a configured place is not possible, another check says."""
+    configured = place.settings.worktrees.root if place.settings else None
+    try:
+        found = pools(place.repository, configured, place.runs)
+    except UsageError:
+        found = pools(place.repository, None, place.runs)
+    return [root for root in found if intruder(root) is None]
+
+
+def _slot_of(place: Place, entry: Path) -> Slot | None:
+    """Find the slot that an entry of a linked worktree was made for; None where no known pool has it."""
+    found = (Slot.below(root, entry.name.split("-", 2)[2]) for root in _pools(place))
+    return next((slot for slot in found if entry_of(slot, place.repository) == entry), None)
