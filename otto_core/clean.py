@@ -36,7 +36,6 @@ from otto_core.disk import taken_bytes
 from otto_core.errors import IllegalTransition, OttoError, RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.inventory import (
-    KEPT,
     OWN,
     abandoned_merge_places,
     intruder,
@@ -45,6 +44,7 @@ from otto_core.inventory import (
     logs_of,
     look_at_run,
     look_at_slot,
+    orphaned_pools,
     pools,
     seconds_since,
     slots,
@@ -142,6 +142,9 @@ class _Cleaning:
         settings = configuration_at(self.repository, self.repository.resolve("HEAD")).configuration.settings
         for root in pools(self.repository, settings.worktrees.root, self.runs.values()):
             self._pool(root)
+        for root, gone in orphaned_pools(self.repository, self.runs.values()):
+            words = f"these worktrees are of the repository at {gone}, which is not there any more"
+            self.kept.append(Kept(str(root), words, f"look at them; then rm -r {quote(str(root))}"))
         for run in self.runs.values():
             with self._telling(run.id):
                 self._run(run)
@@ -228,10 +231,6 @@ class _Cleaning:
         for place in kept_worktrees(root):
             with self._telling(str(place)):
                 self._kept_worktree(root, place)
-        if not self.order.dry_run:
-            for emptied in (*(root / KEPT).glob("*"), root / KEPT):
-                with suppress(OSError):  # something is still in it
-                    emptied.rmdir()
 
     def _slot(self, slot: Slot) -> None:
         if self.order.dry_run:

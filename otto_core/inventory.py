@@ -4,6 +4,7 @@ Only pools that bear this very repository's name count: a copy of a repository h
 pools of the original.
 """
 
+import os
 import re
 import stat
 import time
@@ -19,7 +20,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.occupancy import note_of, occupant_of
 from otto_core.refnames import run_ref
-from otto_core.runlock import is_delivering, is_driven
+from otto_core.runlock import as_seen, is_delivering, is_driven
 from otto_core.slots import Slot, worktree_root
 from otto_core.state import Run
 
@@ -42,6 +43,21 @@ def pools(repository: GitRepository, configured: Path | None, runs: Iterable[Run
     now = worktree_root(repository, configured)
     of_runs = {Path(run.settings.worktrees) for run in runs if run.started and run.settings.worktrees}
     return sorted({now, *(root for root in of_runs if root.name == now.name)})
+
+
+def orphaned_pools(repository: GitRepository, runs: Iterable[Run]) -> list[tuple[Path, Path]]:
+    """List the pools of this repository's runs that were made when it was at another place, with that place.
+
+    Only those whose objects are not there any more: else this repository is a copy of the one that is there.
+    """
+    now = worktree_root(repository, None).name
+    found = []
+    for root in sorted({Path(run.settings.worktrees) for run in runs if run.settings.worktrees}):
+        pointers = root.glob(".otto/*/git/objects/info/alternates")
+        objects = {Path(os.fsdecode(pointer.read_bytes().rstrip(b"\n"))) for pointer in pointers}
+        if root.name != now and objects and not any(place.exists() for place in objects):
+            found.append((root, min(objects).parent))
+    return found
 
 
 def intruder(root: Path) -> Path | None:
@@ -94,6 +110,7 @@ def look_at_run(repository: GitRepository, journal: Journal, run: Run) -> RunFac
         RepositoryUnusable: git cannot tell what its branches reach.
 
     """
+    run = as_seen(repository.store, run)
     refs = refs_below(repository, run_ref(run.id))
     ended, logs = journal.ended_at(run.id), logs_of(repository.store, run.id)
     ended_s = None if ended is None else seconds_since(ended)

@@ -172,7 +172,7 @@ class Journal:
         return [run for run, kind in last.items() if kind != "run_finished"]
 
     def ended_at(self, run_id: str) -> str | None:
-        """Say when a run came to its end (UTC, ISO 8601), the latest time of several; None where it never did.
+        """Say when a run came to its end (UTC, ISO 8601; of several times the latest); None where it did not.
 
         Raises:
             RepositoryUnusable: the store is damaged.

@@ -31,7 +31,16 @@ def doctor(context: click.Context, *, fix: bool, as_json: bool) -> None:
         findings = examine(repository)
     bad = sum(finding.level == "bad" for finding in findings)
     if as_json:
-        rows = [{"level": f.level, "check": f.check, "message": f.message, "hint": f.hint} for f in findings]
+        rows = [
+            {
+                "level": f.level,
+                "check": f.check,
+                "message": f.message,
+                "hint": f.hint,
+                "mendable": f.mend is not None,
+            }
+            for f in findings
+        ]
         done = [
             {"check": one.finding.check, "message": one.finding.message, "failure": _why(one)}
             for one in mended
@@ -46,6 +55,8 @@ def doctor(context: click.Context, *, fix: bool, as_json: bool) -> None:
             output.line(level, f"  {finding.check.ljust(width)}  {finding.message}")
             if finding.hint:
                 output.line(" " * (width + 8), Styled("hint:", "cyan"), f" {finding.hint}")
+        if mendable := sum(finding.mend is not None for finding in findings):
+            output.line(f"`otto doctor --fix` mends {mendable} of these.")
     context.exit(ExitCode.REPOSITORY if bad else ExitCode.OK)
 
 

@@ -199,9 +199,10 @@ def test_r_s3_an_unfinished_attempt_in_a_slot_is_kept_as_a_commit_before_its_slo
 ) -> None:
     run = otto.build(otto.holds("one"))
     otto.kill()
-    assert gone(cleaned(repo, DRY)) == {"slot-0", f"{run.id}.git"} & gone(cleaned(repo, DRY))
+    assert kept(cleaned(repo, DRY)) == {run.id: "it is not over: interrupted"}
+    assert gone(cleaned(repo, DRY)) == {"slot-0"}
     done = cleaned(repo)
-    assert "slot-0" in gone(done)
+    assert gone(done) == {"slot-0"}
     assert not (pool(run) / "slot-0").exists()
     assert git(repo, "show", f"{task_ref(run.id, 'one', 'salvage-1')}:one.txt") == "one"
     otto.let_go("one")
@@ -306,6 +307,15 @@ def test_the_pool_of_a_repository_that_this_one_was_copied_from_is_not_touched(
     assert run_ref(run.id, "tip") in refs(repo)
 
 
+def test_the_pool_of_a_repository_that_was_moved_is_named_and_stays(repo: Path, tmp_path: Path) -> None:
+    run = run_plan(repo, writes("one"))
+    moved = repo.rename(tmp_path / "moved")
+    [stays] = cleaned(moved).kept
+    assert stays.what == str(pool(run))
+    assert str(repo / ".git") in stays.why
+    assert (pool(run) / "slot-0/one.txt").exists()
+
+
 def test_a_worktree_that_was_kept_goes_while_its_commit_holds_all_of_it(repo: Path) -> None:
     run = run_plan(repo, writes("one"), writes("two"), keep_worktrees=True)
     one, two = pool(run) / "kept" / run.id / "one.1", pool(run) / "kept" / run.id / "two.1"
@@ -315,8 +325,7 @@ def test_a_worktree_that_was_kept_goes_while_its_commit_holds_all_of_it(repo: Pa
     assert (one.exists(), two.exists()) == (False, True)
     assert newest(repo).cleaned is not None
     shutil.rmtree(two)
-    assert cleaned(repo).removed == ()
-    assert not (pool(run) / "kept").exists()
+    assert cleaned(repo) == Cleaned((), ())
 
 
 def test_r_s3_a_worktree_that_no_tree_can_hold_stays(repo: Path) -> None:
@@ -450,3 +459,78 @@ def test_a_clean_in_another_process_is_told_who_cleans(repo: Path) -> None:
         )
     assert done.returncode == 6
     assert f"being cleaned by {os.getpid()}@" in done.stderr
+
+
+def test_r_s3_cleaning_beside_builds_loses_nothing_of_them(repo: Path, otto: Otto) -> None:
+    """One run holds a slot and has others done beside it, while another process cleans without a pause."""
+    held = otto.build(otto.holds("one"))
+    script = f"while [ ! -e {repo.parent}/enough ]; do {sys.executable} -m otto_core.cli.main clean; done"
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    with subprocess.Popen(["sh", "-c", script], cwd=repo, env=env, stdout=subprocess.DEVNULL) as cleaner:
+        try:
+            runs = [run_plan(repo, *(writes(f"{name}{turn}") for name in "abc")) for turn in range(4)]
+        finally:
+            (repo.parent / "enough").touch()
+        assert cleaner.wait() == 0
+    assert [run.outcome for run in runs] == [Outcome.LANDED] * 4
+    for turn, run in enumerate(runs):
+        names = git(repo, "ls-tree", "-r", "--name-only", run.branch).splitlines()
+        assert {f"{name}{turn}.txt" for name in "abc"} <= set(names)
+    otto.let_go("one")
+    assert otto.ended() == 0
+    assert newest_of(repo, held.id).outcome is Outcome.LANDED
+    assert git(repo, "fsck", "--strict") == ""
+
+
+def newest_of(repo: Path, run_id: str) -> Run:
+    with Journal.open(repo / ".git/otto" / STORE) as journal:
+        return journal.load(run_id)
+
+
+def test_r_s3_a_clean_that_is_killed_for_real_is_finished_by_the_next(repo: Path) -> None:
+    run = run_plan(repo, *(writes(f"task{number}") for number in range(6)))
+    program = (
+        "import os, pathlib, sys\n"
+        "from otto_core.clean import Order, clean\n"
+        "from otto_core.git.repository import GitRepository\n"
+        "steps = iter(range(int(sys.argv[1])))\n"
+        "def before(step):\n"
+        "    next(steps, None) is None and os.kill(os.getpid(), 9)\n"
+        "clean(GitRepository.discover(pathlib.Path('.')), Order('ada'), before=before)\n"
+    )
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    codes = []
+    for steps in (1, 4, 5, 9, 2, 7, 100):
+        argv = [sys.executable, "-c", program, str(steps)]
+        codes.append(subprocess.run(argv, cwd=repo, env=env, check=False).returncode)
+        assert git(repo, "rev-parse", run.branch) == run.tip
+    assert codes[0] == -signal.SIGKILL
+    assert codes[-1] == 0
+    assert refs(repo) == ""
+    assert cleaned(repo) == Cleaned((), ())
+
+
+def test_a_person_who_retries_at_the_same_moment_goes_first(repo: Path) -> None:
+    run = run_plan(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
+
+    def before(step: str) -> None:
+        if step == f"the journal of {run.id}":
+            decide_on(GitRepository.discover(repo), run.id, lambda now: retry(now, "two", "bob@workshop"))
+
+    done = cleaned(repo, before=before)
+    assert kept(done) == {run.id: "somebody decided something about it meanwhile"}
+    assert newest(repo).cleaned is None
+    assert run_ref(run.id, "tip") in refs(repo)
+    assert resume(GitRepository.discover(repo), run.id, Limits()).outcome is Outcome.PARTIAL
+
+
+def test_a_ref_that_moves_at_the_last_moment_stays(repo: Path) -> None:
+    run = run_plan(repo, writes("one"))
+    ref = run_ref(run.id, "tip")
+
+    def before(step: str) -> None:
+        if step == ref:
+            git(repo, "update-ref", ref, run.start.base)
+
+    assert kept(cleaned(repo, before=before)) == {ref: "somebody moved it meanwhile"}
+    assert git(repo, "rev-parse", ref) == run.start.base

@@ -20,8 +20,8 @@ from otto_core.session import Session
 from otto_core.state import Run
 from otto_core.transitions import fold
 from tests.builders import git, make_repo
+from tests.otto_core.held import newest
 from tests.otto_core.runs import feature, run_plan
-from tests.otto_core.test_resume import newest
 
 S = TaskStatus
 

@@ -41,7 +41,9 @@ def test_what_is_mended_is_told_and_no_longer_bad(tmp_path: Path, otto: Otto) ->
     lock = repo / ".git" / f"refs/otto/runs/{run.id}/tip.lock"
     lock.touch()
     os.utime(lock, (1, 1))
-    assert otto("doctor", at=repo).exit_code == 4
+    told = otto("doctor", at=repo)
+    assert told.exit_code == 4
+    assert told.stdout.endswith("`otto doctor --fix` mends 1 of these.\n")
     fixed = otto("doctor", "--fix", at=repo)
     assert fixed.exit_code == 0, fixed.output
     assert fixed.stdout.startswith(f"mended  ref locks: {lock} was left ")

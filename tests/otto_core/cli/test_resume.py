@@ -9,9 +9,9 @@ from otto_core.runlock import hold
 from tests.builders import git, make_repo
 from tests.otto_core.cli.conftest import Otto
 from tests.otto_core.cli.test_build import document
+from tests.otto_core.held import newest
 from tests.otto_core.runs import feature, run_plan, write_plan, writes
 from tests.otto_core.test_mounts import mounted
-from tests.otto_core.test_resume import newest
 
 USAGE, REPOSITORY, LOCKED, BUDGET, WAITING = 2, 4, 6, 7, 10
 
