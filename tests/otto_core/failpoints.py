@@ -9,6 +9,8 @@ which function takes effect and who calls it (`<module>.<function>`). Each is pa
 before, after, and *within*: inside the transaction of the store, or while the ref's lock file is held.
 """
 
+import asyncio
+import ctypes
 import json
 import os
 import re
@@ -62,6 +64,8 @@ EFFECTS: Mapping[ModuleType, tuple[str, ...]] = {
     worktrees: ("reset", "overlay", "set_aside"),
 }
 """Functions with an effect that lasts, less the journal's and those on refs; whoever calls one is a point."""
+
+_PR_SET_PTRACER, _PR_SET_PTRACER_ANY = 0x59616D61, -1  # prctl(2): strace is no parent of the command's
 
 _KINDS = (
     (re.compile(r"refs/otto/runs/[^/]+/(base|tip|delivery)"), r"ref.\1"),
@@ -173,17 +177,52 @@ def _serve() -> None:
         import_module(module)
     kernel.become_subreaper()  # what a killed command leaves becomes this process's, which waits for it
     for line in sys.stdin.buffer:
+        request = json.loads(line)
         child = os.fork()
         if child == 0:
-            _be_otto(**json.loads(line))
-        ended = 0
-        while ended != child:
-            ended, status = os.wait()
-        os.write(1, b"%d\n" % status)
+            _be_otto(**request)
+        left, statuses = {child}, {}
+        if request["strace"]:
+            left.add(_trace(child, request["strace"]))
+        while left:
+            ended, statuses[ended] = os.wait()
+            left.discard(ended)
+        os.write(1, b"%d\n" % statuses[child])
+
+
+def _trace(child: int, strace: Sequence[str]) -> int:
+    """Have strace(1) look at a child that has stopped itself, and let it go on; gives the id of strace."""
+    os.waitpid(child, os.WUNTRACED)
+    tracer = subprocess.Popen([*strace, "-p", str(child)], stderr=subprocess.PIPE)
+    assert tracer.stderr is not None
+    assert b"attached" in tracer.stderr.readline()
+    os.kill(child, signal.SIGCONT)
+    return tracer.pid
+
+
+def _do_all_in_one_thread() -> None:
+    """Have what is meant for other threads done at once: strace(1) counts the calls of each thread apart."""
+
+    def at_once(
+        self: asyncio.BaseEventLoop, _executor: object, work: Callable[..., Any], *args: Any
+    ) -> "asyncio.Future[Any]":
+        future = self.create_future()
+        try:
+            future.set_result(work(*args))
+        except Exception as error:  # noqa: BLE001 -- whatever it is, whoever waits is told
+            future.set_exception(error)
+        return future
+
+    asyncio.BaseEventLoop.run_in_executor = at_once  # type: ignore[assignment, method-assign]
 
 
 def _be_otto(
-    args: Sequence[str], cwd: str, output: str, trace: str, kill: tuple[str, Moment, int] | None
+    args: Sequence[str],
+    cwd: str,
+    output: str,
+    trace: str,
+    kill: tuple[str, Moment, int] | None,
+    strace: Sequence[str],
 ) -> NoReturn:
     """Be `otto ARGS` in the place of this process, up to its end or to where it is to be killed."""
     signal.alarm(PATIENCE_S)
@@ -207,7 +246,12 @@ def _be_otto(
 
     code = 70
     try:
-        arm(tell)
+        if strace:
+            _do_all_in_one_thread()
+            ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY, 0, 0, 0)
+            os.kill(os.getpid(), signal.SIGSTOP)
+        else:
+            arm(tell)
         sys.argv = ["otto", *args]
         main()
     except SystemExit as end:
@@ -253,8 +297,8 @@ class Otto:
     def __exit__(self, *_: object) -> None:
         self._server.communicate(timeout=PATIENCE_S)
 
-    def run(self, cwd: Path, *args: str, kill: Kill | None = None) -> Ended:
-        """Run a command to its end, or to where it is to be killed."""
+    def run(self, cwd: Path, *args: str, kill: Kill | None = None, strace: Sequence[str] = ()) -> Ended:
+        """Run a command to its end, or to where it is to be killed; or in one thread, with strace on it."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
         request = {
@@ -263,6 +307,7 @@ class Otto:
             "output": str(self._output),
             "trace": str(self._trace),
             "kill": (kill.point, kill.moment, kill.nth) if kill else None,
+            "strace": strace,
         }
         self._server.stdin.write(json.dumps(request).encode() + b"\n")
         self._server.stdin.flush()

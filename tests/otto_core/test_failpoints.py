@@ -14,7 +14,9 @@ from typing import Any, get_args
 
 import pytest
 
+from merge import candidate
 from otto_core import events as ev
+from otto_core.git import repository
 from tests.otto_core.failpoints import EFFECTS, Ended, Kill, Moment, Otto
 from tests.otto_core.killed_runs import Scene, carriers, require_still, require_whole
 from tests.otto_core.test_one_way_in import SOURCES, module_of, users_of
@@ -176,9 +178,11 @@ def test_r_x1_refs_are_written_under_a_lock_that_one_function_takes() -> None:
 
 
 def test_commits_are_made_by_functions_that_are_points() -> None:
+    """What `merge.strategies` makes is for one merge in memory, and a demo's repository is no run's."""
     makers = {module_of(p) for p in SOURCES if "create_commit(" in p.read_text()}
-    of_the_demo = "otto_core.git.repository"
-    assert makers == {"merge.objects", of_the_demo}
+    assert makers == {"merge.objects", "otto_core.git.repository"}
+    writers = {candidate.__name__, repository.__name__, "merge.strategies"}
+    assert users_of("merge.objects.write_commit") == writers
 
 
 def test_the_table_names_every_caller_of_a_function_with_an_effect() -> None:
