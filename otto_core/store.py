@@ -208,12 +208,11 @@ def _create(path: Path) -> None:
         _require_no_log(path)
         for left in path.parent.glob(f"{made.name}*"):
             left.unlink()
-        with closing(sqlite3.connect(made, isolation_level=None)) as db:
-            db.execute("PRAGMA journal_mode=WAL")
-            with transaction(db):
-                for table in _TABLES:
-                    db.execute(table)
-                db.execute(f"PRAGMA user_version={STORE_VERSION}")
+        # Without a write-ahead log: what cannot be copied from one when it is closed is not told.
+        with closing(sqlite3.connect(made, isolation_level=None)) as db, transaction(db):
+            for table in _TABLES:
+                db.execute(table)
+            db.execute(f"PRAGMA user_version={STORE_VERSION}")
         _publish(made, path)
 
 

@@ -4,11 +4,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
+import otto_core.store
 from otto_core import events as ev
 from otto_core.errors import RepositoryUnusable
 from otto_core.journal import Appended, Journal, Outdated
@@ -62,6 +64,25 @@ def test_a_store_that_was_cut_off_while_it_was_made_is_made_anew(store: Path) ->
         assert journal.version == STORE_VERSION
         assert journal.run_ids() == []
     assert not half.exists()
+
+
+def test_a_store_is_complete_in_one_file_before_it_gets_its_name(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If its content had yet to be copied from a log, a disk that fails just then would not be noticed."""
+    without_log = b"\x01\x01"  # the read and write versions of SQLite's file format
+    begun: list[bytes] = []
+    commit = otto_core.store.transaction
+
+    @contextmanager
+    def looking(db: sqlite3.Connection) -> Iterator[None]:
+        with commit(db):
+            yield
+        begun.append(store.with_name("otto.db.new").read_bytes()[18:20])
+
+    monkeypatch.setattr(otto_core.store, "transaction", looking)
+    Journal.open(store).close()
+    assert begun == [without_log]
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096], ids=["empty", "zeroes"])
