@@ -64,7 +64,12 @@ def line(child: "subprocess.Popen[bytes]") -> bytes:
 
 def test_r_s4_i13_what_carries_one_of_the_markers_is_ended_in_one_look(start: Start, marker: str) -> None:
     first = start("sleep", "600", marked=f"{marker}/1")
-    second = start("sh", "-c", "trap '' TERM HUP INT; setsid sleep 600 & echo $!; wait", marked=f"{marker}/2")
+    second = start(
+        "sh",
+        "-c",
+        "trap '' TERM HUP INT; setsid sleep 600 & echo $!; while :; do sleep 600; done",
+        marked=f"{marker}/2",
+    )
     daemon = int(line(second))
     assert end_marked({f"{marker}/1", f"{marker}/2", f"{marker}/3"}) == ()
     assert (first.wait(), second.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
