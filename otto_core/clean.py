@@ -48,6 +48,7 @@ from otto_core.inventory import (
     pools,
     seconds_since,
     slots,
+    with_refs_or_logs,
 )
 from otto_core.journal import STORE, Appended, Journal
 from otto_core.linked import entry_of, unregister
@@ -58,7 +59,7 @@ from otto_core.recover import unlock_refs
 from otto_core.refnames import run_ref
 from otto_core.runlock import hold, hold_cleaning, hold_delivery, is_driven
 from otto_core.salvage import is_held_by, place_of_kept, salvage, salvaged
-from otto_core.slots import Slot, claim, is_borrowed
+from otto_core.slots import Slot, claim, is_borrowed, worktree_root
 from otto_core.state import Run
 
 Before = Callable[[str], None]
@@ -105,18 +106,22 @@ def clean(repository: GitRepository, order: Order, *, before: Before = lambda _:
         RepositoryUnusable: the repository or its store cannot be used.
 
     """
+    settings = configuration_at(repository, repository.resolve("HEAD")).configuration.settings
+    root = worktree_root(repository, settings.worktrees.root)
+    store = repository.store / STORE
+    if not store.exists() and not root.exists():
+        return Cleaned((), ())
     with ExitStack() as stack:
         if order.dry_run:
-            journal = Journal.read(repository.store / STORE)
+            journal = Journal.read(store)
         else:
             require_place(repository)
-            journal = Journal.open(repository.store / STORE)
             stack.enter_context(hold_cleaning(repository.store))
-        if journal is None:
-            return Cleaned((), ())
-        stack.enter_context(journal)
+            journal = Journal.open(store)
+        if journal is not None:
+            stack.enter_context(journal)
         cleaning = _Cleaning(repository, journal, order, before)
-        cleaning.do()
+        cleaning.do(settings.worktrees.root)
         return Cleaned(tuple(cleaning.removed), tuple(cleaning.kept))
 
 
@@ -125,22 +130,28 @@ class _Cleaning:
     """One `otto clean` under way, and what has come of it so far."""
 
     repository: GitRepository
-    journal: Journal
+    opened: Journal | None
     order: Order
     before: Before
     removed: list[Removed] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
     runs: dict[str, Run] = field(default_factory=dict)
 
-    def do(self) -> None:
+    @property
+    def journal(self) -> Journal:
+        """The store (ValueError where there is none, and so no run)."""
+        if self.opened is None:
+            raise ValueError("there is no store")
+        return self.opened
+
+    def do(self, configured: Path | None) -> None:
         """Clean. Slots go first: what is salvaged there becomes a ref by which its run is judged."""
-        for name in self.journal.run_ids():
+        for name in self._run_ids():
             try:
                 self.runs[name] = self.journal.load(name)
             except (RepositoryUnusable, IllegalTransition, KeyError) as error:
                 self.kept.append(Kept(name, f"it cannot be read: {error}", "otto doctor"))
-        settings = configuration_at(self.repository, self.repository.resolve("HEAD")).configuration.settings
-        for root in pools(self.repository, settings.worktrees.root, self.runs.values()):
+        for root in pools(self.repository, configured, self.runs.values()):
             self._pool(root)
         for root, gone in orphaned_pools(self.repository, self.runs.values()):
             words = f"these worktrees are of the repository at {gone}, which is not there any more"
@@ -148,9 +159,23 @@ class _Cleaning:
         for run in self.runs.values():
             with self._telling(run.id):
                 self._run(run)
+        self._strangers()
         for place in abandoned_merge_places(self.repository.store):
             with self._telling(str(place)):
                 self._merge_place(place)
+
+    def _run_ids(self) -> list[str]:
+        return [] if self.opened is None else self.opened.run_ids()
+
+    def _strangers(self) -> None:
+        """Name what is left of runs that the journal does not know."""
+        there = with_refs_or_logs(self.repository)
+        known = self._run_ids()
+        for name in there:
+            if name not in known:
+                logs = quote(str(self.repository.store / "logs" / name))
+                words = "it has refs or logs, and the journal knows no such run"
+                self.kept.append(Kept(name, words, f"git for-each-ref {run_ref(name)}; ls {logs}"))
 
     @contextmanager
     def _telling(self, what: str) -> Iterator[None]:
@@ -159,7 +184,7 @@ class _Cleaning:
             yield
         except OttoError as error:
             self.kept.append(Kept(what, error.message, error.hint))
-        except (OSError, RecursionError, SwapBusy, SwapRefused) as error:
+        except (OSError, RecursionError, ValueError, SwapBusy, SwapRefused) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
             self.kept.append(Kept(what, f"it cannot be removed: {why}", "see why, then clean again"))
 

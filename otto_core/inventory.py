@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from merge.objects import Oid
+from merge.objects import GitError, Oid
 from otto_core.bystanders import bystander
 from otto_core.cleaning import RunFacts, SlotFacts
 from otto_core.git.reach import on_branches, refs_below
@@ -97,6 +97,13 @@ def _is_used(store: Path, run: str, lands: bool) -> bool:
     return is_delivering(store) if lands else is_driven(store, run)
 
 
+def with_refs_or_logs(repository: GitRepository) -> list[str]:
+    """Name the runs that have refs or logs and that nobody drives; the journal is asked after this."""
+    of_refs = {ref.split("/")[3] for ref in refs_below(repository, "refs/otto/runs")}
+    of_logs = {place.name for place in _entries(repository.store / "logs")}
+    return [name for name in sorted(of_refs | of_logs) if not is_driven(repository.store, name)]
+
+
 def logs_of(store: Path, run: str) -> Path | None:
     """Give the place of a run's logs, if it is there, and where Otto put it."""
     place = store / "logs" / run
@@ -174,9 +181,10 @@ def _entries(place: Path) -> list[Path]:
 
 
 def _base_of_nothing(repository: GitRepository, commit: str) -> str | None:
-    """Give the only parent of a commit that changes nothing; None for any other."""
+    """Give the only parent of a commit that changes nothing; None for any other, and for what is none."""
     oid = Oid(hex=commit)
-    parents = repository.parents_of(oid)
-    if len(parents) != 1 or not repository.has(parents[0]):
+    try:
+        [parent] = repository.parents_of(oid)
+        return str(parent) if repository.tree_of(parent) == repository.tree_of(oid) else None
+    except (KeyError, ValueError, GitError):
         return None
-    return str(parents[0]) if repository.tree_of(parents[0]) == repository.tree_of(oid) else None

@@ -39,11 +39,11 @@ def end_processes(repository: GitRepository, run: str, markers: AbstractSet[str]
     """End at once what carries exactly these markers of a run.
 
     Raises:
-        Locked: somebody drives it now.
+        Locked: somebody drives it now, or lands a result: the checks of that are the run's, too.
         RepositoryUnusable: something would not end.
 
     """
-    with hold(repository.store, run):
+    with hold_delivery(repository.store), hold(repository.store, run):
         if left := end_marked(markers):
             raise RepositoryUnusable(
                 f"processes of {run}, which its driver left, cannot be ended",

@@ -24,6 +24,7 @@ from otto_core.marker import run_of
 from otto_core.occupancy import occupied
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref
+from otto_core.runlock import is_delivering
 from otto_core.slots import Slot, is_borrowed
 
 _LOCK_AGE_S: Final = 60.0
@@ -82,6 +83,8 @@ def ref_locks(place: Place) -> Iterator[Finding]:
 
 def processes(place: Place) -> Iterator[Finding]:
     """Find processes of this repository's runs that nobody drives."""
+    if is_delivering(place.repository.store):  # its checks carry the marker of a run, too
+        return
     quiet = {run.id for run in place.runs} - place.driven
     for pid in psutil.pids():
         marker = environment_of(pid).get(MARKER, "")

@@ -3,6 +3,7 @@
 The git program answers: it lists one run's refs, and walks no further than it has to, in any repository.
 """
 
+import os
 from collections.abc import Collection
 
 from merge.objects import Oid
@@ -18,7 +19,7 @@ def refs_below(repository: GitRepository, prefix: str) -> dict[str, str]:
 
     """
     told = git("for-each-ref", "--format=%(objectname) %(refname)", prefix, git_dir=repository.common_dir)
-    rows = (row.split(" ", 1) for row in must(told, "listing refs").decode().splitlines())
+    rows = (os.fsdecode(row).split(" ", 1) for row in must(told, "listing refs").splitlines())
     return dict(sorted((name, at) for at, name in rows))
 
 

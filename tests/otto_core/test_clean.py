@@ -114,8 +114,20 @@ def test_r_i15_a_dry_run_writes_nothing_and_says_what_would_go(repo: Path, herme
 
 def test_before_the_first_build_there_is_nothing_to_clean(repo: Path) -> None:
     assert cleaned(repo, DRY) == Cleaned((), ())
-    assert not (repo / ".git/otto").exists()
     assert cleaned(repo) == Cleaned((), ())
+    assert not (repo / ".git/otto").exists()
+
+
+def test_without_its_store_a_repository_is_cleaned_of_worktrees_and_what_is_left_of_runs_is_named(
+    repo: Path,
+) -> None:
+    run = run_plan(repo, writes("one"))
+    shutil.rmtree(repo / ".git/otto")
+    for order in (DRY, NOW):
+        done = cleaned(repo, order)
+        assert gone(done) == {"slot-0"}
+        assert kept(done) == {run.id: "it has refs or logs, and the journal knows no such run"}
+    assert run_ref(run.id, "tip") in refs(repo)
 
 
 def test_r_s3_what_a_task_wrote_that_did_not_land_stays_with_its_run_until_a_person_lets_it_go(

@@ -22,7 +22,7 @@ from otto_core.model import Outcome, TaskStatus
 from otto_core.occupancy import occupied
 from otto_core.refnames import run_ref, task_ref
 from otto_core.resume import Limits, resume
-from otto_core.runlock import hold
+from otto_core.runlock import hold, hold_delivery
 from otto_core.slots import borrow
 from otto_core.state import Run
 from otto_core.writesets import WriteSet
@@ -104,6 +104,19 @@ def test_r_s4_processes_of_the_repository_that_this_one_was_copied_from_are_left
     copy = Path(shutil.copytree(repo, tmp_path / "copy", symlinks=True))
     with left_process(run, repo / ".git/otto") as child:
         assert checks(fixed(copy)) == []
+        assert child.poll() is None
+        child.communicate(b"\n")
+
+
+def test_r_s4_the_checks_of_a_landing_that_goes_on_are_left_alone(repo: Path) -> None:
+    run = run_plan(repo, writes("one"))
+    with left_process(run, repo / ".git/otto") as child:
+        [left] = found(repo, "processes")
+        with hold_delivery(repo / ".git/otto"):
+            assert found(repo, "processes") == []
+            assert left.mend is not None
+            with pytest.raises(Locked):
+                left.mend()
         assert child.poll() is None
         child.communicate(b"\n")
 
