@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from otto_core import remains
-from otto_core.clean import Order, clean
+from otto_core.clean import clean
 from otto_core.compose import configuration_at
 from otto_core.config import Settings
 from otto_core.disk import format_bytes, free_bytes, taken_bytes
@@ -33,6 +33,7 @@ from otto_core.runlock import is_delivering, is_driven
 from otto_core.sandbox import Unusable, Usable, probe
 from otto_core.slots import worktree_root
 from otto_core.state import Run, TaskState
+from otto_core.sweep import Order
 
 LOW_BYTES: Final = 1_000_000_000
 """Less free space than this is told."""

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import click
 
-from otto_core.clean import Cleaned, Order
 from otto_core.clean import clean as remove
 from otto_core.cli import output
 from otto_core.cli.output import Styled
 from otto_core.disk import format_bytes
 from otto_core.environment import person
 from otto_core.git.repository import GitRepository
+from otto_core.sweep import Cleaned, Order
 from planner.durations import parse_duration
 
 _LONG = re.compile(r"(\d{1,6})([dw])", re.ASCII)

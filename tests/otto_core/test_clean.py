@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from otto_core.clean import Cleaned, Order, clean
+from otto_core.clean import clean
 from otto_core.decide import decide_on
 from otto_core.decisions import cancel, retry
 from otto_core.delivery import Order as Landing
@@ -26,6 +26,7 @@ from otto_core.resume import Limits, resume
 from otto_core.runlock import hold, hold_cleaning
 from otto_core.slots import borrow
 from otto_core.state import Run
+from otto_core.sweep import Cleaned, Order
 from tests.builders import git, make_repo
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import feature, fingerprint, run_plan, writes
@@ -503,7 +504,8 @@ def test_r_s3_a_clean_that_is_killed_for_real_is_finished_by_the_next(repo: Path
     run = run_plan(repo, *(writes(f"task{number}") for number in range(6)))
     program = (
         "import os, pathlib, sys\n"
-        "from otto_core.clean import Order, clean\n"
+        "from otto_core.clean import clean\n"
+        "from otto_core.sweep import Order\n"
         "from otto_core.git.repository import GitRepository\n"
         "steps = iter(range(int(sys.argv[1])))\n"
         "def before(step):\n"
