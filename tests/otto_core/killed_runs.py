@@ -16,6 +16,7 @@ from otto_core.model import Outcome, TaskStatus, Verdict
 from otto_core.occupancy import occupied
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref, task_ref
+from otto_core.salvage import place_of_kept
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.failpoints import Ended, Kill, Otto
@@ -83,9 +84,11 @@ class Scene:
         """Build the plan."""
         return self.otto.run(self.repo, "build", "--plan", str(self._plan()), kill=kill, strace=strace)
 
-    def resume(self, kill: Kill | None = None, *, run: str | None = None) -> Ended:
+    def resume(
+        self, kill: Kill | None = None, *, run: str | None = None, strace: Sequence[str] = ()
+    ) -> Ended:
         """Resume a run, or the newest."""
-        return self.otto.run(self.repo, "resume", *([run] if run else []), kill=kill)
+        return self.otto.run(self.repo, "resume", *([run] if run else []), kill=kill, strace=strace)
 
     def let_go(self) -> None:
         """Let a held task end."""
@@ -240,11 +243,11 @@ def _require_ends(scene: Scene, repository: GitRepository, run: Run) -> None:
         [attempt] = [one for one in run.tasks[task].attempts if one.number == int(number)]
         assert isinstance(attempt.end, ev.AttemptProduced | ev.AttemptFailed | ev.AttemptInterrupted)
         refs = [task_ref(run.id, task, f"{kind}-{number}") for kind in ("attempt", "salvage")]
-        kept = [commit for ref in refs if (commit := repository.ref(ref)) is not None]
-        assert attempt.end.snapshot in [str(commit) for commit in kept], (
-            f"what attempt {name} wrote is not kept"
-        )
-        for commit in kept:
+        kept = {str(commit): commit for ref in refs if (commit := repository.ref(ref)) is not None}
+        aside = place_of_kept(Path(run.settings.worktrees), run.id, task, attempt.number) / f"{task}.txt"
+        there = aside.exists() if attempt.end.snapshot is None else attempt.end.snapshot in kept
+        assert there, f"what attempt {name} wrote is not kept"
+        for commit in kept.values():
             assert entry(repository.repo, repository.tree_of(commit), f"{task}.txt".encode()) is not None
 
 

@@ -15,13 +15,16 @@ from pathlib import Path
 import pytest
 
 from otto_core.errors import ExitCode
-from tests.otto_core.failpoints import Ended, Otto
+from tests.otto_core.failpoints import Ended, Kill, Otto
 from tests.otto_core.killed_runs import Scene, require_still, require_whole
 
 NAMES = ("rename", "renameat", "renameat2", "link", "linkat")
 SYNCS = ("fsync", "fdatasync")
 WRITES = ("write", "pwrite64")
 """Calls by their names; which of them a program uses depends on the machine."""
+
+STARTS = (Kill("process.start", "after", 3), Kill("ref.tip", "within", 3))
+"""Two ways to die before a recovery: with an attempt under way, and in a landing."""
 
 
 def why_not() -> str:
@@ -44,10 +47,15 @@ def otto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Otto]:
 
 
 class Sweep:
-    """Builds of one small plan, each disturbed at another of some calls below the Git directory."""
+    """One small plan over and over, each time disturbed at another of some calls below the Git directory.
 
-    def __init__(self, otto: Otto, place: Path, calls: Sequence[str], fault: str) -> None:
-        self._otto, self._place, self._fault = otto, place, fault
+    What is disturbed is its build; or, where that was `killed` before, its resume.
+    """
+
+    def __init__(
+        self, otto: Otto, place: Path, calls: Sequence[str], fault: str, killed: Kill | None = None
+    ) -> None:
+        self._otto, self._place, self._fault, self._killed = otto, place, fault, killed
         self._names = [f"?{call}" for call in calls]
         self.swept = 0
         self.wrong: list[str] = []
@@ -56,8 +64,7 @@ class Sweep:
         """Disturb one call after the other, and note where a build does not `end_well`."""
         for call, number in self._recorded():
             place = self._place / f"{call}-{number}"
-            scene = Scene.make(self._otto, place, brief=True)
-            ended = scene.build(strace=self._strace("-e", f"inject={call}:{self._fault}:when={number}"))
+            scene, ended = self._run(place, "-e", f"inject={call}:{self._fault}:when={number}")
             try:
                 end_well(scene, ended)
             except AssertionError as error:
@@ -68,8 +75,8 @@ class Sweep:
 
     def _recorded(self) -> list[tuple[str, int]]:
         """Name the calls that an undisturbed build makes: which, and the how manieth of its kind."""
-        scene = Scene.make(self._otto, self._place / "recorded", brief=True)
-        assert scene.build(strace=self._strace()).code == 0
+        scene, ended = self._run(self._place / "recorded")
+        assert ended.code == 0, ended.printed
         seen: Counter[str] = Counter()
         found = []
         for line in self._log.read_text().splitlines():
@@ -79,13 +86,18 @@ class Sweep:
                 found.append((call, seen[call]))
         return found
 
+    def _run(self, place: Path, *more: str) -> tuple[Scene, Ended]:
+        trace = f"trace={','.join(self._names)}"
+        strace = ["strace", "-y", "-s", "0", "-o", str(self._log), "-e", trace, *more]
+        scene = Scene.make(self._otto, place, brief=True)
+        if self._killed is None:
+            return scene, scene.build(strace=strace)
+        assert scene.build(self._killed).code == -signal.SIGKILL
+        return scene, scene.resume(strace=strace)
+
     @property
     def _log(self) -> Path:
         return self._place / "strace"
-
-    def _strace(self, *more: str) -> list[str]:
-        trace = f"trace={','.join(self._names)}"
-        return ["strace", "-y", "-s", "0", "-o", str(self._log), "-e", trace, *more]
 
 
 def finish(scene: Scene) -> None:
@@ -113,6 +125,16 @@ def test_i9_a_build_killed_at_any_system_call_that_lasts_ends_as_an_undisturbed_
     otto: Otto, tmp_path: Path, calls: Sequence[str]
 ) -> None:
     sweep = Sweep(otto, tmp_path, calls, "signal=KILL")
+    sweep.demand(killed)
+    assert sweep.wrong == []
+    assert sweep.swept > 0
+
+
+@pytest.mark.parametrize("start", STARTS, ids=str)
+def test_i9_a_recovery_killed_at_any_system_call_that_lasts_is_gone_on_with(
+    otto: Otto, tmp_path: Path, start: Kill
+) -> None:
+    sweep = Sweep(otto, tmp_path, (*NAMES, *SYNCS), "signal=KILL", start)
     sweep.demand(killed)
     assert sweep.wrong == []
     assert sweep.swept > 0
