@@ -142,7 +142,7 @@ class _Cleaning:
             self.sweep.kept.extend(decided)
             return
         if run.cleaned is None:
-            self.sweep.before(f"the journal of {run.id}")
+            self.sweep.before(f"noting that {run.id} is cleaned")
             event = ev.RunCleaned(by=self.sweep.order.by, refs=dict(decided.refs))
             if not isinstance(self.journal.append(run, [event]), Appended):
                 self.sweep.kept.append(
@@ -151,7 +151,7 @@ class _Cleaning:
                 return
         taken = self._logs(run)
         for ref, at in decided.refs.items():
-            self.sweep.before(ref)
+            self.sweep.before(f"removing {ref}")
             if isinstance(delete(self.repository.repo, ref, Oid(hex=at)), Lost):
                 self.sweep.kept.append(Kept(ref, "somebody moved it meanwhile", f"git update-ref -d {ref}"))
         _prune(self.repository.common_dir / run_ref(run.id))
@@ -173,7 +173,7 @@ class _Cleaning:
         """Remove a place for merging that a dead process left."""
         taken = taken_bytes(place)
         if not self.sweep.order.dry_run:
-            self.sweep.before(str(place))
+            self.sweep.before(f"removing {place}")
             remove_merge_place(self.repository, place)
         self.sweep.removed.append(Removed(str(place), taken))
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from shlex import quote
 
 from otto_core.model import TaskStatus
-from otto_core.refnames import run_ref, task_ref
+from otto_core.refnames import run_ref
 from otto_core.state import Run, TaskState
 from planner.durations import format_duration
 
@@ -86,7 +86,7 @@ def _needed(facts: RunFacts) -> tuple[Kept, ...]:
         words = f"its result, {run.tip}, is on no branch"
         return (Kept(run.id, words, f"otto land {run.id}, or git branch NAME {run.tip}"),)
     tasks = run.tasks.values()
-    superseded = tuple(task_ref(run.id, t.id, "") for t in tasks if _is_superseded(t, facts.on_branch))
+    superseded = tuple(_refs_of(run, t.id) for t in tasks if _is_superseded(t, facts.on_branch))
     made_again = run_ref(run.id, "delivery")  # a merge of the result, which is on a branch
     kept = []
     for ref, at in sorted(facts.refs.items()):
@@ -119,7 +119,12 @@ def _again(run: Run, ref: str) -> str:
 
 
 def _task_of(run: Run, ref: str) -> TaskState | None:
-    return next((t for t in run.tasks.values() if ref.startswith(task_ref(run.id, t.id, ""))), None)
+    return next((t for t in run.tasks.values() if ref.startswith(_refs_of(run, t.id))), None)
+
+
+def _refs_of(run: Run, task: str) -> str:
+    """Give what the names of a task's refs begin with."""
+    return f"{run_ref(run.id, 'tasks', task)}/"
 
 
 _ENDED = {TaskStatus.SKIPPED: "was skipped", TaskStatus.LANDED: "landed otherwise"}

@@ -13,7 +13,7 @@ from otto_core.errors import OttoError
 from otto_core.places import remove
 
 Before = Callable[[str], None]
-"""Told of each step, by the name of what it removes, before it is done."""
+"""Told of each step in words, before it is done."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,6 @@ class Sweep:
         taken = taken_bytes(*places)
         for place in (first, *places):
             if place is not None and os.path.lexists(place) and not self.order.dry_run:
-                self.before(str(place))
+                self.before(f"removing {place}")
                 remove(place)
         return taken

@@ -73,7 +73,7 @@ class Vacating:
                 how = f"what {facts.unfinished} left there would be kept first"
                 self.sweep.removed.append(Removed(facts.name, self._remove_slot(slot), how))
             case Salvage():
-                self.sweep.before(f"the occupant of {slot.path}")
+                self.sweep.before(f"keeping what was left in {slot.path}")
                 salvage(slot, self.repository)
                 after = replace(look_at_slot(slot), unused_s=facts.unused_s)
                 self._slot_as(slot, after, f"what {facts.unfinished} left there was kept first")
@@ -88,7 +88,7 @@ class Vacating:
         """
         there = is_directory(slot.own) and is_directory(slot.git_dir)
         if not self.sweep.order.dry_run and os.path.lexists(entry_of(slot, self.repository)):
-            self.sweep.before(str(entry_of(slot, self.repository)))
+            self.sweep.before(f"removing {entry_of(slot, self.repository)}")
             unregister(slot, self.repository)
         index = slot.git_dir / "index" if there else None
         return self.sweep.take(slot.made, slot.io, slot.path, slot.own, first=index)

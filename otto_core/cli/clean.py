@@ -1,6 +1,7 @@
 """`otto clean`: remove what finished runs left, as far as nothing is lost by it."""
 
 import re
+import sys
 from pathlib import Path
 
 import click
@@ -46,11 +47,17 @@ def clean(*, older_than_s: float, dry_run: bool, as_json: bool) -> None:
     worktree goes. All that stays is named with its reason, and with what to type if you do not need it.
     """
     order = Order(person(), older_than_s=older_than_s, dry_run=dry_run)
-    cleaned = remove(GitRepository.discover(Path.cwd()), order)
+    cleaned = remove(GitRepository.discover(Path.cwd()), order, before=_tell_step)
     if as_json:
         output.json_document(_document(cleaned, dry_run))
     else:
         _print(cleaned, dry_run)
+
+
+def _tell_step(step: str) -> None:
+    """Tell a person who waits what is being done: a large worktree takes minutes to remove."""
+    if sys.stderr.isatty():
+        output.line(Styled(step, dim=True), err=True)
 
 
 def _document(cleaned: Cleaned, dry_run: bool) -> dict[str, object]:

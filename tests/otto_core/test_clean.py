@@ -528,7 +528,7 @@ def test_a_person_who_retries_at_the_same_moment_goes_first(repo: Path) -> None:
     run = run_plan(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
 
     def before(step: str) -> None:
-        if step == f"the journal of {run.id}":
+        if step == f"noting that {run.id} is cleaned":
             decide_on(GitRepository.discover(repo), run.id, lambda now: retry(now, "two", "bob@workshop"))
 
     done = cleaned(repo, before=before)
@@ -543,7 +543,7 @@ def test_a_ref_that_moves_at_the_last_moment_stays(repo: Path) -> None:
     ref = run_ref(run.id, "tip")
 
     def before(step: str) -> None:
-        if step == ref:
+        if step == f"removing {ref}":
             git(repo, "update-ref", ref, run.start.base)
 
     assert kept(cleaned(repo, before=before)) == {ref: "somebody moved it meanwhile"}

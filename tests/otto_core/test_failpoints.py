@@ -117,7 +117,16 @@ RECOVERED = [point for points in RECOVERIES.values() for point in points]
 
 ONE_APPEND = "a person's verb appends it, and nothing follows but what a driver does"
 IN_LAND = "`otto land` journals it: test_transfer.py kills that at each of its steps"
+IN_CLEAN = "`otto clean` does it: test_clean.py kills that before each of its steps"
+BY_A_PERSON = "`otto doctor --fix` does it, alone: what was not mended is found by the next one"
 ELSEWHERE: Mapping[str, str] = {
+    "journal.run_cleaned": IN_CLEAN,
+    "clean.delete": IN_CLEAN,
+    "clean.unlock_refs": IN_CLEAN,
+    "vacate.unregister": IN_CLEAN,
+    "mending.end_marked": BY_A_PERSON,
+    "mending.unlock_refs": BY_A_PERSON,
+    "mending.unregister": BY_A_PERSON,
     "journal.task_failed": "no task of this run fails; it is one append, between two others of the driver",
     "journal.task_skipped": ONE_APPEND,
     "journal.task_reopened": ONE_APPEND,
