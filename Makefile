@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLONE ?=
 
-.PHONY: demo test test-slow soak lint format bench lock clean
+.PHONY: demo test test-slow soak simulate lint format bench lock clean
 
 demo: $(STAMP)
 	@$(BIN)/otto demo
@@ -19,6 +19,10 @@ test-slow: $(STAMP)
 # A run of 200 tasks, killed at random moments until it is done, for ten minutes: see docs/reliability.md.
 soak: $(STAMP)
 	$(BIN)/python -m tests.soak --minutes 10
+
+# Thousands of random histories of a run, with every invariant checked after each step.
+simulate: $(STAMP)
+	$(BIN)/python -m tests.otto_core.simulate --histories 10000
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

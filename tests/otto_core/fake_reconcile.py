@@ -36,9 +36,7 @@ def reconcile(world: World, journal: Journal, run: Run) -> Generator[Condition, 
         if decided := tip_after(run):
             git.move(TIP, decided)
             yield instant
-        settled = resolve(run, git.tip_of(run), candidate.contracts)
-        yield instant
-        run = append(writer, run, *settled)
+        run = append(writer, run, *resolve(run, git.tip_of(run), candidate.contracts))
     if _unpublished(run) and run.landing is None:
         yield instant
         published = publish(git, run, run.tip)

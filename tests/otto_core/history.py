@@ -119,6 +119,13 @@ class History:
             driver.go_on(pick + step)
             self.check()
 
+    def live(self, pick: int, steps: int) -> None:
+        """All goes well for some steps: what executes comes to a good end whenever no driver can go on."""
+        for step in range(steps if self.drivers else 0):
+            if not self._onward(pick + step):
+                return
+            self.check()
+
     def kill(self, who: int, *, orphans: bool) -> None:
         """A driver is killed; in a namespace of their own, its processes die with it."""
         driver = self.drivers.pop(-1 - who % len(self.drivers))

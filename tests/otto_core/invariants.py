@@ -67,12 +67,15 @@ class Invariants:
         self.i7_whatever_ended_attempt_wrote_is_kept(entry)
         self.i14_a_limit_is_named_with_its_value(entry)
         self.elapsed_time_and_versions_only_grow(entry)
+        self.x6_nothing_is_journalled_that_was_decided_on_an_older_state(entry)
         for event in entry.events:
             match event:
                 case ev.AttemptStarted():
                     self.i5_what_a_task_stands_on_is_at_its_base(event)
                 case ev.LandingStarted():
                     self.i3_i4_a_candidate_is_covered_and_made_of_its_own_attempt(entry, event)
+                case ev.LandingApplied() | ev.LandingLost():
+                    self.x3_x10_of_a_landing_nothing_is_said_but_what_git_shows_or_a_person_said(entry, event)
                 case ev.TaskFailed():
                     self.a_consequence_has_a_cause(entry, event)
                 case _:
@@ -133,6 +136,33 @@ class Invariants:
         for name, task in before.tasks.items():
             assert after.tasks[name].version >= task.version, f"the version of {name} shrank"
             assert after.tasks[name].attempts[: len(task.attempts) - 1] == task.attempts[:-1], "X8: history"
+
+    def x6_nothing_is_journalled_that_was_decided_on_an_older_state(self, entry: Entry) -> None:
+        seen, before = entry.seen, entry.before
+        for event in entry.events:
+            if isinstance(event, ev.TaskEvent):
+                versions = seen.tasks[event.task].version, before.tasks[event.task].version
+                assert versions[0] == versions[1], f"{event.task} had moved when this was journalled: {event}"
+            if isinstance(event, ev.RunFinished | ev.RunPaused | ev.RunResumed):
+                assert seen.seq == before.seq, f"the run had moved on when this was journalled: {event}"
+
+    def x3_x10_of_a_landing_nothing_is_said_but_what_git_shows_or_a_person_said(
+        self, entry: Entry, event: ev.LandingApplied | ev.LandingLost
+    ) -> None:
+        git, task = self.world.git, entry.before.tasks[event.task]
+        assert task.landing is not None
+        candidate = task.landing.candidate
+        if isinstance(event, ev.LandingApplied):
+            swapped = any(move.ref == TIP and move.after == candidate for move in git.moves)
+            assert swapped, f"X3: {event.task} is said to have landed, and the tip never moved to it"
+        elif task.decided is not None:
+            set_to = [move.after for move in git.moves if move.ref == TIP and move.by_otto][-1]
+            assert set_to == entry.before.tip, (
+                f"X10: {event.task} is said not to have landed, against the tip"
+            )
+        elif event.elapsed_s is None:
+            there = git.refs.get(TIP) == entry.before.tip
+            assert there, f"X10: {event.task} is said not to have landed, and Git does not tell"
 
     def i5_what_a_task_stands_on_is_at_its_base(self, event: ev.AttemptStarted) -> None:
         run, git = self.world.run, self.world.git

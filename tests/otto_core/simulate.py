@@ -18,7 +18,7 @@ def main() -> int:
     """Simulate as many histories as are asked for; 1 if one breaks an invariant."""
     parser = ArgumentParser(description="Simulate histories of a run.")
     parser.add_argument("--histories", type=int, default=1000)
-    parser.add_argument("--steps", type=int, default=40, help="the most steps in one of them")
+    parser.add_argument("--steps", type=int, default=30, help="the most steps in one of them")
     parser.add_argument("--seed", type=int, default=None, help="replay what a failure printed")
     asked = parser.parse_args()
     chosen = secrets.randbelow(2**32) if asked.seed is None else asked.seed

@@ -7,7 +7,8 @@ shrunk, and printed with how to replay it. For more of them: `python -m tests.ot
 from collections.abc import Callable
 from typing import Any
 
-from hypothesis import HealthCheck, settings
+import pytest
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -17,14 +18,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from otto_core.errors import IllegalTransition
+from otto_core.events import Event, LandingApplied
+from otto_core.state import Run
 from tests.otto_core.history import PLANS, History
 
 PICK = st.integers(0, 63)
 STEPS = st.integers(1, 12)
+VERB = st.sampled_from((0, 1, 0, 1, 2, 0, 3))
+"""Retry, skip, approve, cancel: the last but seldom, as it ends a run."""
+FAR = st.integers(0, 30)
+"""How far all goes well before something else happens."""
 
 SETTINGS = settings(
     max_examples=500,
-    stateful_step_count=40,
+    stateful_step_count=30,
     deadline=None,
     database=None,
     print_blob=True,
@@ -43,12 +51,18 @@ class Life(RuleBasedStateMachine):
     steps = 0
     histories = 0
 
-    @initialize(plan=st.integers(0, len(PLANS) - 1), concurrency=st.integers(1, 3), limits=st.integers(0, 11))
-    def begin(self, plan: int, concurrency: int, limits: int) -> None:
+    @initialize(
+        plan=st.integers(0, len(PLANS) - 1),
+        concurrency=st.integers(1, 3),
+        limits=st.integers(0, 11),
+        troubles=st.integers(0, 7),
+    )
+    def begin(self, plan: int, concurrency: int, limits: int, troubles: int) -> None:
         Life.histories += 1
         self.history = History(plan, concurrency, limits)
         self.ending = plan + limits
         self.sound = True
+        self.people, self.pushed, self.robbed = (bool(troubles & bit) for bit in (1, 2, 4))
 
     def take(self, step: Callable[[], None]) -> None:
         """Do something, and check every invariant."""
@@ -71,9 +85,9 @@ class Life(RuleBasedStateMachine):
         self.take(lambda: self.history.drive(0, pick, steps))
 
     @when(lambda history: history.drivers)
-    @rule(pick=PICK)
-    def drive_a_little(self, pick: int) -> None:
-        self.take(lambda: self.history.drive(0, pick, 1))
+    @rule(pick=PICK, steps=FAR)
+    def live(self, pick: int, steps: int) -> None:
+        self.take(lambda: self.history.live(pick, steps))
 
     @when(lambda history: len(history.drivers) > 1)
     @rule(pick=PICK, steps=STEPS)
@@ -81,16 +95,21 @@ class Life(RuleBasedStateMachine):
         self.take(lambda: self.history.drive(1 + pick, pick, steps))
 
     @when(lambda history: history.drivers)
-    @rule(pick=PICK, orphans=st.booleans())
-    def kill(self, pick: int, *, orphans: bool) -> None:
-        self.take(lambda: self.history.kill(pick, orphans=orphans))
+    @rule(pick=PICK, far=FAR, orphans=st.booleans())
+    def kill(self, pick: int, far: int, *, orphans: bool) -> None:
+        def kill() -> None:
+            self.history.live(pick, far)
+            if self.history.drivers:
+                self.history.kill(pick, orphans=orphans)
+
+        self.take(kill)
 
     @when(lambda history: history.world.driven_by is None and not history.run.outcome.is_final)
-    @rule(more=st.booleans(), steps=STEPS)
+    @rule(more=st.booleans(), steps=FAR)
     def recover(self, steps: int, *, more: bool) -> None:
         def recover() -> None:
             self.history.resume(more=more)
-            self.history.drive(0, 0, steps)
+            self.history.live(0, steps)
 
         self.take(recover)
 
@@ -104,10 +123,12 @@ class Life(RuleBasedStateMachine):
     def second_driver(self) -> None:
         self.take(self.history.second)
 
+    @precondition(lambda machine: machine.robbed)
     @when(lambda history: history.drivers)
     @rule(pick=PICK)
     def second_driver_without_a_lock_in_its_way(self, pick: int) -> None:
         def robbed() -> None:
+            self.history.live(pick, pick // 2)
             self.history.lose_lock()
             if not self.history.run.outcome.is_final:
                 self.history.resume(more=False)
@@ -144,7 +165,8 @@ class Life(RuleBasedStateMachine):
 
     # --- people
 
-    @rule(verb=st.integers(0, 3), task=PICK)
+    @precondition(lambda machine: machine.people)
+    @rule(verb=VERB, task=PICK)
     def decide(self, verb: int, task: int) -> None:
         self.take(lambda: self.history.decide(verb, task))
 
@@ -153,17 +175,41 @@ class Life(RuleBasedStateMachine):
     def say(self) -> None:
         self.take(self.history.say)
 
-    @rule(verb=st.integers(0, 3), task=PICK)
-    def decide_at_once(self, verb: int, task: int) -> None:
+    @precondition(lambda machine: machine.people)
+    @rule(verb=VERB, task=PICK, far=FAR)
+    def decide_at_once(self, verb: int, task: int, far: int) -> None:
         def both() -> None:
+            self.history.live(task, far)
             self.history.decide(verb, task)
             self.history.say()
 
         self.take(both)
 
-    @rule(pick=PICK)
-    def external_push(self, pick: int) -> None:
-        self.take(lambda: self.history.push(pick))
+    @precondition(lambda machine: machine.pushed)
+    @rule(pick=PICK, far=FAR)
+    def external_push(self, pick: int, far: int) -> None:
+        def push() -> None:
+            self.history.live(pick, far)
+            self.history.push(pick)
+
+        self.take(push)
+
+    @precondition(lambda machine: machine.pushed)
+    @when(lambda history: history.drivers)
+    @rule(pick=PICK, steps=st.integers(1, 4))
+    def kill_while_a_task_lands_and_push(self, pick: int, steps: int) -> None:
+        def wreck() -> None:
+            history = self.history
+            for _ in range(60):
+                if not history.drivers or history.run.landing:
+                    break
+                history.live(pick, 1)
+            history.live(pick, steps)
+            while history.drivers:
+                history.kill(0, orphans=bool(pick % 2))
+            history.push(pick)
+
+        self.take(wreck)
 
     @rule(pick=PICK)
     def use_the_result_branch(self, pick: int) -> None:
@@ -186,6 +232,40 @@ class Life(RuleBasedStateMachine):
     @rule(pick=PICK)
     def clock_jump(self, pick: int) -> None:
         self.take(lambda: self.history.jump(pick))
+
+
+def no_driver_is_ever_overtaken(_seen: object, _head: object, _events: object) -> bool:
+    return False
+
+
+def nothing_is_salvaged(_run: object) -> tuple[()]:
+    return ()
+
+
+def every_started_landing_happened(
+    run: Run, _tip: object, contracts: dict[str, str | None]
+) -> tuple[Event, ...]:
+    name = run.landing or ""
+    landing = run.tasks[name].landing
+    commit = landing.candidate if landing else ""
+    attempt = len(run.tasks[name].attempts)
+    return (LandingApplied(task=name, attempt=attempt, commit=commit, contracts=dict(contracts)),)
+
+
+FAULTS: dict[str, Callable[..., object]] = {
+    "otto_core.journal._is_overtaken": no_driver_is_ever_overtaken,
+    "tests.otto_core.fake_driver.plan": nothing_is_salvaged,
+    "tests.otto_core.fake_reconcile.resolve": every_started_landing_happened,
+}
+"""Mistakes that a core could make, by what each of them replaces."""
+
+
+@pytest.mark.parametrize("place", FAULTS)
+def test_the_simulation_finds_a_mistake_in_the_core(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(place, FAULTS[place])
+    quick = settings(SETTINGS, max_examples=2000, phases=[Phase.generate], derandomize=False)
+    with pytest.raises((AssertionError, IllegalTransition)):
+        run_state_machine_as_test(seed(1)(Life), settings=quick)
 
 
 def test_i1_to_i15_hold_after_every_step_of_any_history_and_every_run_ends() -> None:

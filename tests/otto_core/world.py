@@ -130,8 +130,9 @@ class Process:
 
 
 class Entry(NamedTuple):
-    """One append: the states around it, what was stored from `first` on, and who wrote."""
+    """One append: the state its writer saw, those around it, what was stored from `first` on, who wrote."""
 
+    seen: Run
     before: Run
     after: Run
     events: tuple[ev.Event, ...]
@@ -160,7 +161,7 @@ class Ledger:
             self.seq += 1
             self.stored.append(Stored(self.seq, RUN, "", event))
         self.head = replace(after, seq=self.seq)
-        self.entries.append(Entry(before, self.head, tuple(events), first, author))
+        self.entries.append(Entry(seen, before, self.head, tuple(events), first, author))
         return Appended(self.head)
 
 
