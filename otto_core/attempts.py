@@ -65,6 +65,8 @@ async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
         slot.linked = session.settings.worktrees.isolation == "linked"
         pinned = session.run
         await session.in_thread(partial(_furnish, session, slot, pinned, name))
+        if session.stop.is_set():
+            return
         started, task = _start(session, name, pinned)
         if started is None:
             return
@@ -192,7 +194,7 @@ def _start(session: Session, name: str, pinned: Run) -> tuple[ev.AttemptStarted 
         agent=task.agent,
         log=f"{name.replace('/', '.')}.{number}.log",
     )
-    return (started if session.append(*events, started) else None), task
+    return (started if session.append(*events, started, seen=pinned) else None), task
 
 
 def _retry(plan: Plan, state: TaskState, base: str, session: Session) -> Plan:

@@ -15,7 +15,7 @@ from merge.swap import Lost, delete
 from otto_core import events as ev
 from otto_core.build import require_place
 from otto_core.cleaning import Kept, RunFacts, RunGoes, of_run
-from otto_core.compose import configuration_at
+from otto_core.compose import configuration_of_head
 from otto_core.disk import taken_bytes
 from otto_core.errors import IllegalTransition, RepositoryUnusable
 from otto_core.git.repository import GitRepository
@@ -48,7 +48,7 @@ def clean(repository: GitRepository, order: Order, *, before: Before = lambda _:
         RepositoryUnusable: the repository or its store cannot be used.
 
     """
-    settings = configuration_at(repository, repository.resolve("HEAD")).configuration.settings
+    settings = configuration_of_head(repository).configuration.settings
     root = worktree_root(repository, settings.worktrees.root)
     store = repository.store / STORE
     if not store.exists() and not root.exists():

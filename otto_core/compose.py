@@ -83,14 +83,26 @@ def configuration_at(
     return Configured(read_configuration(content, file=FILE_NAME, overrides=overrides), file_of)
 
 
+def configuration_of_head(repository: GitRepository) -> Configured:
+    """Read `otto.yaml` as a build started now would; that of the checkout, or none, where HEAD has no commit.
+
+    Raises:
+        UsageError: it cannot be read, or is not valid.
+
+    """
+    if not repository.is_unborn():
+        return configuration_at(repository, repository.resolve("HEAD"))
+    content = _beside(repository)
+    return Configured(read_configuration(content, file=FILE_NAME), "checkout" if content else None)
+
+
 def wall_now(repository: GitRepository, base: Oid) -> float | None:
     """Give the `budget.wall` (seconds) that a run on a base may have by now; None where nobody says one.
 
     A budget decides how much is done, not what: so the person's `otto.yaml` in the checkout goes before that
     of the base, as the environment goes before both.
     """
-    beside = repository.workdir / FILE_NAME if repository.workdir else None
-    content = beside.read_bytes() if beside is not None and beside.is_file() else None
+    content = _beside(repository)
     configurations = (
         read_configuration(content, file=FILE_NAME),
         configuration_at(repository, base).configuration,
@@ -108,10 +120,14 @@ def _file_at(
     found = entry(repository.repo, repository.tree_of(commit), FILE_NAME.encode())
     if found is not None:
         return repository.blob(found.oid), "commit"
+    content = _beside(repository)
+    return content, None if content is None else "checkout"
+
+
+def _beside(repository: GitRepository) -> bytes | None:
+    """Read the file of the checkout; None where there is none."""
     beside = repository.workdir / FILE_NAME if repository.workdir else None
-    if beside is not None and beside.is_file():
-        return beside.read_bytes(), "checkout"
-    return None, None
+    return beside.read_bytes() if beside is not None and beside.is_file() else None
 
 
 @dataclass(frozen=True, slots=True)

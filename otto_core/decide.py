@@ -10,10 +10,11 @@ from otto_core.decisions import Decision, Refused
 from otto_core.errors import Locked, UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Appended, Journal
+from otto_core.model import Outcome
 from otto_core.reconcile import reconcile
 from otto_core.recovery import tip_after
 from otto_core.refusals import refusals
-from otto_core.runlock import hold
+from otto_core.runlock import hold, is_driven
 from otto_core.state import Run
 
 
@@ -38,7 +39,7 @@ def decide_on(repository: GitRepository, run_id: str, decision: Callable[[Run], 
     """
     require_place(repository)
     with refusals("do this again"), Journal.open(repository.store / STORE) as journal:
-        decided = _journalled(journal, journal.load(run_id), decision)
+        decided = _journalled(repository, journal, run_id, decision)
         if tip_after(decided.run) is None:
             return decided
         before = decided.run.seq
@@ -49,12 +50,17 @@ def decide_on(repository: GitRepository, run_id: str, decision: Callable[[Run], 
         return decided
 
 
-def _journalled(journal: Journal, run: Run, decision: Callable[[Run], Decision]) -> Decided:
+def _journalled(
+    repository: GitRepository, journal: Journal, run_id: str, decision: Callable[[Run], Decision]
+) -> Decided:
     """Append what the decision comes to; where someone else was faster, it is decided anew."""
+    run = journal.load(run_id)
     while True:
         events = decision(run)
         if isinstance(events, Refused):
-            raise UsageError(events.message, hint=events.hint)
+            left = run.outcome is Outcome.RUNNING and not is_driven(repository.store, run_id)
+            settle = f"nobody drives {run_id} any more: `otto resume {run_id}` settles what was left, first"
+            raise UsageError(events.message, hint=settle if left else events.hint)
         if not events:
             return Decided((), run)
         outcome = journal.append(run, events)

@@ -31,9 +31,9 @@ Verb = Callable[[Run, str, str], Decision]
 
 
 def together(verb: Verb, run: Run, names: Collection[str], by: str) -> Decision:
-    """Decide alike about several tasks: all or none, in the order of the plan (KeyError: no such task)."""
+    """Decide alike about several tasks: all or none, what others stand on first (KeyError: no such task)."""
     decided: list[ev.Event] = []
-    for spec in run.plan.tasks:
+    for spec in sorted(run.plan.tasks, key=lambda spec: spec.generation):
         touched = {event.task for event in decided if isinstance(event, ev.TaskEvent)}
         if spec.id in touched or spec.id not in names:
             continue
@@ -56,7 +56,8 @@ def retry(run: Run, name: str, by: str) -> Decision:
                 return Refused(*cleaned(run))
             if before := bad_predecessors(run, name):
                 others = " ".join(before)
-                return Refused(f"{name!r} stands on what did not land: {others}", f"otto retry {others}")
+                words = f"{name!r} stands on what did not land: {others}"
+                return Refused(words, f"otto retry {others} --run {run.id}")
             return tuple(
                 ev.TaskReopened(task=each, by=by, because=None if each == name else name)
                 for each in (name, *_consequences(run, name))
@@ -101,7 +102,7 @@ def skipped(run: Run, name: str, by: str) -> Reason:
     return Reason(
         kind=ReasonKind.SKIPPED_BY_USER,
         message=f"skipped by {by}",
-        hint=f"otto retry {name}, then: otto resume {run.id}",
+        hint=f"otto retry {name} --run {run.id}, then: otto resume {run.id}",
     )
 
 

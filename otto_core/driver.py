@@ -152,23 +152,33 @@ class Driver:
         """Begin what may begin; True if the state has changed meanwhile."""
         session = self._session
         before = session.run
-        if session.stop.is_set() and not session.run.cancelled:
+        if session.stop.is_set() and not before.cancelled:
             await self._pause(Pause(Outcome.INTERRUPTED, "interrupted"))
             return True
-        for action in decide(session.run, session.elapsed_s, self._contended):
+        for action in decide(before, session.elapsed_s, self._contended):
             match action:
                 case Settle(task, reason):
-                    session.append(ev.TaskFailed(task=task, reason=reason))
+                    session.append(ev.TaskFailed(task=task, reason=reason), seen=before)
+                case Finish() | EndExecution() if self._under_way:
+                    await self._wind_down()  # such as the checks of what a person has skipped meanwhile
+                    return True
                 case Finish(outcome):
-                    await self._publish_late()
-                    session.append(ev.RunFinished(outcome=outcome))
+                    await self._finish(outcome)
+                    return True
                 case Pause():
                     await self._pause(action)
                 case EndExecution():
-                    await self._wind_down()
+                    raise RuntimeError("what executes is not under way")
                 case _ if action not in self._under_way:
                     self._under_way[action] = asyncio.create_task(self._begin(action))
         return session.run is not before
+
+    async def _finish(self, outcome: Outcome) -> None:
+        """Journal the end of the run, its result published if it can be by now."""
+        session, before = self._session, self._session.run
+        await self._publish_late()
+        if session.run is before:
+            session.append(ev.RunFinished(outcome=outcome))
 
     async def _publish_late(self) -> None:
         """Publish the result at the end where the branch could not be moved before, if it can be now."""
@@ -272,6 +282,7 @@ class Driver:
         self._session.stop.set()
         ended = await asyncio.gather(*self._under_way.values(), return_exceptions=True)
         self._under_way = {}
+        self._session.stop.withdraw()
         for error in ended:
             if isinstance(error, BaseException) and not isinstance(error, asyncio.CancelledError):
                 raise error

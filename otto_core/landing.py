@@ -73,10 +73,11 @@ class Lander:
         """Bring what a task produced onto the tip, or journal why it may not be there."""
         session = self.session
         while (produced := session.run.tasks[name].produced) and name in session.run.queue:
+            seen = session.run
             prepared = await session.in_thread(partial(self._prepare, name, produced))
             match prepared:
                 case Reason():
-                    self._reject(name, produced, prepared)
+                    self._reject(seen, produced, prepared)
                 case AlreadyLanded():
                     raise RepositoryUnusable(
                         f"task {name!r} is on the branch of {session.run.id}, but not in the journal",
@@ -85,9 +86,9 @@ class Lander:
                 case Candidate():
                     reason = await self._check(name, produced, prepared)
                     if reason is not None:
-                        self._reject(name, produced, reason)
+                        self._reject(seen, produced, reason)
                     else:
-                        await self._mutate(name, produced, prepared)
+                        await self._mutate(seen, produced, prepared)
 
     def close(self) -> None:
         """Remove the run's own place for merging."""
@@ -212,8 +213,9 @@ class Lander:
 
     # --- mutate and next
 
-    async def _mutate(self, name: str, produced: ev.AttemptProduced, candidate: Candidate) -> None:
-        session = self.session
+    async def _mutate(self, seen: Run, produced: ev.AttemptProduced, candidate: Candidate) -> None:
+        """Swap the tip, unless the task has moved since the state that the candidate was prepared on."""
+        session, name = self.session, produced.task
         started = ev.LandingStarted(
             task=name,
             attempt=produced.attempt,
@@ -224,7 +226,7 @@ class Lander:
             note=candidate.note,
             both_changed=candidate.both_changed,
         )
-        if not session.append(started):
+        if not session.append(started, seen=seen):
             return
         match await session.in_thread(partial(self._swap, session.run, produced, candidate)):
             case Lost(actual):
@@ -257,10 +259,10 @@ class Lander:
             delete(repository.repo, _candidate_ref(run.id, produced), candidate.commit, wait=0)
         return published
 
-    def _reject(self, name: str, produced: ev.AttemptProduced, reason: Reason) -> None:
-        run = self.session.run
-        then = retry_or_hold(run.tasks[name], run)
-        self.session.append(ev.LandingRejected(task=name, attempt=produced.attempt, reason=reason, then=then))
+    def _reject(self, seen: Run, produced: ev.AttemptProduced, reason: Reason) -> None:
+        then = retry_or_hold(seen.tasks[produced.task], seen)
+        rejected = ev.LandingRejected(task=produced.task, attempt=produced.attempt, reason=reason, then=then)
+        self.session.append(rejected, seen=seen)
 
 
 def _candidate_ref(run: str, produced: ev.AttemptProduced) -> str:

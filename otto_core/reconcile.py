@@ -35,7 +35,7 @@ def reconcile_all(repository: GitRepository, journal: Journal) -> list[str]:
             problems.append(f"{run_id}: {error.message}; {error.hint}")
             continue
         if run.landing is not None and (unknown := run.tasks[run.landing].undetermined):
-            problems.append(f"{run_id}: {ask(unknown).message}; otto resume {run_id}")
+            problems.append(f"{run_id}: {ask(run, unknown).message}; otto resume {run_id}")
     return problems
 
 

@@ -124,6 +124,8 @@ def _salvage(slot: Slot, repository: GitRepository) -> None:
     """Keep what is in a slot, unless its present borrower does that."""
     deadline = time.monotonic() + _PATIENCE_S
     before = occupant_of(slot)
+    if before is not None and before.work is None and _is_in_use(slot):
+        return  # the checks of a landing that a living `otto land` is about
     while before is not None and occupant_of(slot) == before:
         with claim(slot) as ours:
             if ours:
@@ -135,6 +137,11 @@ def _salvage(slot: Slot, repository: GitRepository) -> None:
                 hint="wait for it, then do this again",
             )
         time.sleep(_POLL_S)
+
+
+def _is_in_use(slot: Slot) -> bool:
+    with claim(slot) as ours:
+        return not ours
 
 
 def _end(

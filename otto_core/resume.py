@@ -16,6 +16,7 @@ from merge.objects import Oid
 from otto_core import events as ev
 from otto_core.build import drive, require_free, require_place
 from otto_core.compose import Locking, configuration_at, wall_now
+from otto_core.config import Settings
 from otto_core.copies import gather
 from otto_core.decisions import cleaned
 from otto_core.errors import UsageError
@@ -30,8 +31,8 @@ from otto_core.recovery import astray
 from otto_core.refusals import refusals
 from otto_core.runlock import driver_name, hold
 from otto_core.sandbox import choose
-from otto_core.scheduler import Pause, ask
-from otto_core.session import Observer, open_session
+from otto_core.scheduler import Finish, Pause, Settle, ask, decide
+from otto_core.session import Observer, Session, open_session
 from otto_core.slots import worktree_root
 from otto_core.state import Run
 
@@ -76,8 +77,10 @@ def resume(
             return run
         repository = sync(repository, run.settings.durability)
         journal.sync(run.settings.durability)
+        if run.cancelled and not repository.has(Oid(hex=run.start.base)):
+            return _end_without_base(repository, journal, run)
         require_base(repository, run)
-        settings = configuration_at(repository, Oid(hex=run.start.base)).configuration.settings
+        settings = _settings_of(repository, run)
         worktrees = worktree_root(repository, settings.worktrees.root)
         before = run.seq
         run = recover(repository, journal, run, {worktrees, Path(run.settings.worktrees or worktrees)})
@@ -89,32 +92,37 @@ def resume(
         if locking.held and locking.wait_s == 0 and not run.cancelled:
             left = [name for name, task in run.tasks.items() if not task.status.settled]
             require_free(repository, run.plan, left, run=run_id)
+        locks = LockTable(repository.store, run_id) if locking.held else None
         copies = gather(repository, settings.worktrees.copy)
         for warning in copies.warnings:
             warn(warning)
-        locks = LockTable(repository.store, run_id) if locking.held else None
-        sandbox, bwrap = choose(settings.sandbox)
+        _, bwrap = choose(settings.sandbox)
         session = open_session(run, journal, repository, settings, copies, bwrap)
-        session.observe = observe
-        session.stop.tell = warn
-        given = structs.replace(
-            run.settings,
-            concurrency=limits.concurrency or run.settings.concurrency,
-            wall_s=_wall_s(repository, run, limits),
-            lock_wait_s=locking.wait_s,
-            sandbox=sandbox,
-            worktrees=path_text(fsencode(worktrees)),
-        )
-        while not session.append(ev.RunResumed(driver=driver_name(), settings=given)):
-            pass  # a person decided something in this very moment, which counts
+        session.observe, session.stop.tell = observe, warn
+        _go_on(session, limits)
         return drive(session, locks)
+
+
+def _go_on(session: Session, limits: Limits) -> None:
+    """Journal that another driver goes on with a run, and what it runs with from now on."""
+    run = session.run
+    given = structs.replace(
+        run.settings,
+        concurrency=limits.concurrency or run.settings.concurrency,
+        wall_s=_wall_s(session.repository, run, limits),
+        lock_wait_s=limits.lock_wait_s,
+        sandbox="bwrap" if session.view else "subreaper",
+        worktrees=path_text(fsencode(session.worktrees)),
+    )
+    while not session.append(ev.RunResumed(driver=driver_name(), settings=given)):
+        pass  # a person decided something in this very moment, which counts
 
 
 def _stands_still(repository: GitRepository, run: Run) -> Pause | None:
     """Say why a recovered run cannot go on without a person; None where it can."""
     unknown = run.tasks[run.landing].undetermined if run.landing else None
     if unknown is not None:
-        return ask(unknown)
+        return ask(run, unknown)
     moved = None if run.cancelled else astray(run, tip_of(repository, run))
     return Pause(Outcome.WAITING, moved.message, moved.hint) if moved else None
 
@@ -134,4 +142,26 @@ def _wall_s(repository: GitRepository, run: Run, limits: Limits) -> float | None
     if limits.unlimited or limits.wall_s is not None:
         return limits.wall_s
     now = wall_now(repository, Oid(hex=run.start.base))
-    return run.settings.wall_s if now is None else now
+    return run.settings.wall_s if now in (None, run.start.settings.wall_s) else now
+
+
+def _settings_of(repository: GitRepository, run: Run) -> Settings:
+    """Read the settings as for a build on the run's base, but with the worktrees that it was started with."""
+    settings = configuration_at(repository, Oid(hex=run.start.base)).configuration.settings
+    started = {"isolation": run.settings.isolation, "copy": run.settings.copied}
+    return settings.model_copy(update={"worktrees": settings.worktrees.model_copy(update=started)})
+
+
+def _end_without_base(repository: GitRepository, journal: Journal, run: Run) -> Run:
+    """Bring a cancelled run to its end whose base is gone, so that nothing of it can be driven any more."""
+    run = recover(repository, journal, run, {Path(run.settings.worktrees)} if run.settings.worktrees else ())
+    while not run.outcome.is_final and not run.landing:
+        for action in decide(run, run.elapsed_s):
+            match action:
+                case Settle(task, reason):
+                    run = append(journal, run, ev.TaskFailed(task=task, reason=reason))
+                case Finish(outcome):
+                    run = append(journal, run, ev.RunFinished(outcome=outcome))
+                case _:
+                    raise RuntimeError(f"a cancelled run does not {action}")
+    return run

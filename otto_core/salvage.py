@@ -13,12 +13,14 @@ from merge.objects import GitError, Oid
 from merge.paths import show
 from merge.patterns import PathSet
 from merge.trees import walk
+from otto_core.bystanders import bystander
 from otto_core.conversion import conversion_of
 from otto_core.errors import RepositoryUnusable
 from otto_core.evidence import adopt_history
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.leftovers import end_marked
 from otto_core.linked import unregister
+from otto_core.marker import run_of
 from otto_core.occupancy import Work, leave, occupant_of
 from otto_core.places import ensure_directory
 from otto_core.refill import directories_of
@@ -32,7 +34,8 @@ from otto_core.worktrees import set_aside
 def salvage(slot: Slot, repository: GitRepository) -> None:
     """End what an occupant left running in a slot, and keep what it wrote. The caller holds the slot's lock.
 
-    Nothing happens where nobody was at work there.
+    Nothing happens where nobody was at work there. What another repository's run left, or nobody knows who,
+    is set aside as it is: a commit of it would be nothing here.
 
     Raises:
         RepositoryUnusable: a process would not end, or the work cannot be kept.
@@ -46,8 +49,11 @@ def salvage(slot: Slot, repository: GitRepository) -> None:
             f"processes of an earlier attempt still use {slot.path} and cannot be ended",
             hint=f"kill -9 {' '.join(map(str, left))}",
         )
-    if occupant.work is not None:
-        _keep(slot, repository, occupant.work)
+    work = occupant.work
+    if run_of(occupant.marker, repository.store) is None:
+        _set_aside(slot, *((work.run, work.task, work.attempt) if work else ("unknown", slot.own.name, 1)))
+    elif work is not None:
+        _keep(slot, repository, work)
         unregister(slot, repository)
     leave(slot)
 
@@ -80,7 +86,11 @@ def is_held_by(commit: Oid, slot: Slot, repository: GitRepository, work: Work) -
 
 
 def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
-    """Make what is in the worktree a commit under a ref; set it aside where that is not all of it."""
+    """Make what is in the worktree a commit under a ref; set it aside where that is not all of it.
+
+    So it is where somebody is at work there still: a process that shed its marker, a person's shell.
+    """
+    linked = slot.linked
     try:
         base = Oid(hex=work.base)
         _recall(slot, repository, base, work)
@@ -90,14 +100,14 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
         history = adopt_history(repository, slot, base)
         if history.head is not None:
             pin(repository, task_ref(work.run, work.task, f"evidence-{work.attempt}"), history.head)
-        whole = not captured.odd
+        whole = not captured.odd and bystander([slot.path]) is None
     except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError):
         whole = False
     finally:
-        slot.filling = None
+        slot.filling, slot.linked = None, linked
         slot.apart.clear()
     if not whole:
-        _set_aside(slot, work)
+        _set_aside(slot, work.run, work.task, work.attempt)
 
 
 def _recall(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
@@ -133,12 +143,12 @@ def _pin(repository: GitRepository, work: Work, captured: Captured) -> None:
     pin(repository, ref, commit)
 
 
-def _set_aside(slot: Slot, work: Work) -> None:
+def _set_aside(slot: Slot, run: str, task: str, attempt: int) -> None:
     try:
-        set_aside(slot, place_of_kept(slot.path.parent, work.run, work.task, work.attempt))
+        set_aside(slot, place_of_kept(slot.path.parent, run, task, attempt))
     except OSError as error:
         where = show(os.fsencode(slot.path))
         raise RepositoryUnusable(
-            f"what {work.task!r} of {work.run} wrote is in {where} and cannot be kept: {error.strerror}",
+            f"what {task!r} of {run} wrote is in {where} and cannot be kept: {error.strerror}",
             hint=f"move {where} away, then do this again",
         ) from error

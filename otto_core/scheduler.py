@@ -94,7 +94,7 @@ def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple
     if run.outcome is not Outcome.RUNNING:
         return ()
     if unknown := run.landing and run.tasks[run.landing].undetermined:
-        return (ask(unknown),)
+        return (ask(run, unknown),)
     if run.cancelled:
         return _cancel(run)
     wall_s = run.settings.wall_s
@@ -135,13 +135,13 @@ def retry_or_hold(task: TaskState, run: Run, *, repeatable: bool = True) -> Then
     return "retry" if repeatable and task.attempts_left(run.spec(task.id)) > 0 else "hold"
 
 
-def ask(unknown: ev.LandingUndetermined) -> Pause:
+def ask(run: Run, unknown: ev.LandingUndetermined) -> Pause:
     """Leave to a person what cannot be determined (X10)."""
     task = unknown.task
     return Pause(
         Outcome.WAITING,
         f"nobody can tell whether {task!r} landed: {unknown.why}",
-        f"`otto approve {task}` if it did; `otto retry {task}` if it did not, or `otto skip {task}`",
+        f"`otto approve {task} --run {run.id}` if it did; `otto retry` or `otto skip` likewise if it did not",
     )
 
 
@@ -155,7 +155,7 @@ def _cancel(run: Run) -> tuple[Action, ...]:
 
 def _cancelled(run: Run, name: str) -> Reason:
     by = f" by {run.cancelled.by}" if run.cancelled else ""
-    hint = f"otto retry {name}, then: otto resume {run.id}"
+    hint = f"otto retry {name} --run {run.id}, then: otto resume {run.id}"
     return Reason(kind=ReasonKind.CANCELLED, message=f"the run was cancelled{by}", hint=hint)
 
 
@@ -198,7 +198,7 @@ def _outcome(run: Run) -> Outcome:
     if run.final is not None and run.final.regressed:
         return Outcome.REGRESSION
     good = [task.status.satisfies for task in run.tasks.values()]
-    if all(good):
+    if all(good) and not run.cancelled:  # whose result nobody has judged to the end
         return Outcome.LANDED
     landed = any(task.status is TaskStatus.LANDED for task in run.tasks.values())
     return Outcome.PARTIAL if landed else Outcome.FAILED

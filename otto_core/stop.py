@@ -6,7 +6,7 @@ from contextlib import suppress
 
 
 class Stop:
-    """A request that whoever executes, or waits to, looks at. Once made it stays.
+    """A request that whoever executes, or waits to, looks at. What a person asked for stays.
 
     It lives in the thread of one event loop; only `is_set` may be asked from others.
     """
@@ -32,6 +32,11 @@ class Stop:
         self._gently.set()
         with suppress(OSError):  # nobody reads on; what was asked for happens all the same
             self.tell("interrupted: what executes is asked to end; interrupt again to end it at once")
+
+    def withdraw(self) -> None:
+        """Let things begin again, unless a person asked for the end."""
+        if not self._asked:
+            self._gently.clear()
 
     def is_set(self) -> bool:
         """Tell whether anything may still begin."""

@@ -162,6 +162,10 @@ class GitRepository:
         """Give the parents of a commit."""
         return list(self.repo[commit].peel(pygit2.Commit).parent_ids)
 
+    def is_unborn(self) -> bool:
+        """Tell whether HEAD names a branch that has no commit yet."""
+        return bool(self.repo.head_is_unborn)
+
     def head(self) -> Head:
         """Say where HEAD is.
 

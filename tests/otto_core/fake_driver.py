@@ -475,7 +475,7 @@ class FakeDriver:
     def _stands_still(self, run: Run) -> Pause | None:
         unknown = run.tasks[run.landing].undetermined if run.landing else None
         if unknown is not None:
-            return ask(unknown)
+            return ask(run, unknown)
         moved = None if run.cancelled else astray(run, self.world.git.tip_of(run))
         return Pause(Outcome.WAITING, moved.message, moved.hint) if moved else None
 

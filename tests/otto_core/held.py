@@ -38,21 +38,26 @@ class Otto:
 
     def holds(self, name: str, write: str = "", *, after: str = "", **more: object) -> dict[str, object]:
         """Describe a task that tells when it has come so far, and then holds until the test lets it go."""
+        command = f"echo {name} > {name}.txt; {write}\n{self.hold(name)}; {after}"
+        return feature(name, command, **more)  # type: ignore[arg-type]
+
+    def hold(self, name: str) -> str:
+        """Give a command that tells when it has begun, and then holds until the test lets it go."""
         begun, go = self._signals / f"{name}.begun", self._signals / f"{name}.go"
-        waiting = f"touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done"
-        hold = f"echo {name} > {name}.txt; {write}\n{waiting}; {after}"
-        return feature(name, hold, **more)  # type: ignore[arg-type]
+        return f"touch {begun}; while [ ! -e {go} ]; do sleep 0.02; done"
 
     def let_go(self, name: str) -> None:
         (self._signals / f"{name}.go").touch()
 
-    def build(self, *tasks: dict[str, object], **top: object) -> Run:
-        """Start the build, and give the run as soon as each task that holds has come so far."""
+    def build(self, *tasks: dict[str, object], until: str = "", **top: object) -> Run:
+        """Start the build, and give the run as soon as each task that holds, and `until`, has come so far."""
         plan = write_plan(self.repo, *tasks, **top)
         self.process = self.start("build", "--plan", str(plan))
         for task in tasks:
             if ".begun" in str(task["run"]):
-                self.wait_for(self._signals / f"{task['id']}.begun")
+                self.wait_for(str(task["id"]))
+        if until:
+            self.wait_for(until)
         return newest(self.repo)
 
     def start(self, *args: str) -> "subprocess.Popen[str]":
@@ -62,7 +67,9 @@ class Otto:
             argv, cwd=self.repo, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
 
-    def wait_for(self, sign: Path) -> None:
+    def wait_for(self, name: str) -> None:
+        """Wait until what holds under a name has begun."""
+        sign = self._signals / f"{name}.begun"
         deadline = time.monotonic() + PATIENCE_S
         while not sign.exists():
             assert self.process is not None

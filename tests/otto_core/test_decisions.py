@@ -7,11 +7,11 @@ import pytest
 from msgspec import structs
 
 from otto_core import events as ev
-from otto_core.decisions import Decision, Refused, approve, cancel, retry, skip
+from otto_core.decisions import Decision, Refused, approve, cancel, retry, skip, together
 from otto_core.errors import ExitCode, IllegalTransition
 from otto_core.journal import Outdated, appended
 from otto_core.model import Outcome, ReasonKind, TaskStatus
-from otto_core.scheduler import EndExecution, Pause, Settle, StartAttempt, decide, exit_code
+from otto_core.scheduler import CheckFinally, EndExecution, Pause, Settle, StartAttempt, decide, exit_code
 from otto_core.state import Run
 from otto_core.transitions import apply
 from tests.otto_core.plans import a_plan, a_task
@@ -88,7 +88,7 @@ def test_r_x6_what_stands_on_another_failure_too_stays_as_it_is_until_that_is_tr
     assert (run.tasks["b"].status, run.tasks["d"].status) == (S.PENDING, S.FAILED)
     refused = retry(run, "d", PERSON)
     assert isinstance(refused, Refused)
-    assert refused.hint == "otto retry x"
+    assert refused.hint == f"otto retry x --run {run.id}"
     run = made(sim, retry(run, "x", PERSON))
     assert run.tasks["d"].status is S.PENDING
 
@@ -174,6 +174,24 @@ def test_a_cancelled_run_that_has_landed_something_is_partial() -> None:
     assert sim.to_the_end().outcome is Outcome.PARTIAL
 
 
+def test_i3_a_cancelled_run_whose_result_was_not_judged_finally_has_not_landed() -> None:
+    sim = Simulation(begin(a_plan(a_task("a"), final=("journey",))))
+    sim.attempt("a", "produced")
+    sim.land("a")
+    assert decide(sim.run, 0) == (CheckFinally(),)
+    made(sim, cancel(sim.run, PERSON))
+    assert sim.to_the_end().outcome is Outcome.PARTIAL
+
+
+def test_tasks_are_decided_about_in_the_order_in_which_they_stand_on_each_other() -> None:
+    tasks = [structs.replace(a_task("b", "a"), generation=1), a_task("a", max_attempts=1)]
+    sim = Simulation(begin(a_plan(*tasks)))
+    sim.to_the_end(attempt=lambda _: "failed")
+    decision = together(retry, sim.run, {"b", "a"}, PERSON)
+    assert not isinstance(decision, Refused)
+    assert [getattr(event, "task", "") for event in decision] == ["a", "b"]
+
+
 def test_a_retry_takes_a_cancellation_back() -> None:
     sim = simulation()
     made(sim, cancel(sim.run, PERSON))
@@ -204,7 +222,8 @@ def test_r_x10_what_nobody_can_determine_blocks_the_run_and_offers_the_answers()
     assert isinstance(pause, Pause)
     assert pause.outcome is Outcome.WAITING
     for verb in ("approve", "retry", "skip"):
-        assert f"otto {verb} a" in pause.hint
+        assert f"otto {verb}" in pause.hint
+    assert f"otto approve a --run {sim.run.id}" in pause.hint
 
 
 @pytest.mark.parametrize(("verb", "then"), [(approve, "landed"), (retry, "retry"), (skip, "skip")])

@@ -34,9 +34,9 @@ def cut_off(repo: Path, monkeypatch: pytest.MonkeyPatch, *, after_swap: bool) ->
     """Leave a run whose second landing is journalled as started, with or without its swap done."""
     whole = Lander._mutate
 
-    async def mutate(self: Lander, name: str, produced: ev.AttemptProduced, candidate: object) -> None:
-        if name != "two":
-            await whole(self, name, produced, candidate)  # type: ignore[arg-type]
+    async def mutate(self: Lander, seen: Run, produced: ev.AttemptProduced, candidate: object) -> None:
+        if produced.task != "two":
+            await whole(self, seen, produced, candidate)  # type: ignore[arg-type]
             return
         session = self.session
         append = session.journal.append
@@ -49,7 +49,7 @@ def cut_off(repo: Path, monkeypatch: pytest.MonkeyPatch, *, after_swap: bool) ->
         monkeypatch.setattr(session.journal, "append", dying)
         if not after_swap:
             monkeypatch.setattr("otto_core.landing.swap", _die)
-        await whole(self, name, produced, candidate)  # type: ignore[arg-type]
+        await whole(self, seen, produced, candidate)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Lander, "_mutate", mutate)
     with pytest.raises(Cut):

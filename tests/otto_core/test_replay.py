@@ -37,12 +37,12 @@ def die_at(
     journal = Session.append
     dead = False
 
-    def append(self: Session, *events: ev.Event) -> bool:
+    def append(self: Session, *events: ev.Event, seen: Run | None = None) -> bool:
         nonlocal dead
         if dead or (before and any(isinstance(event, kind) for event in events)):
             dead = True
             raise Killed
-        done = journal(self, *events)
+        done = journal(self, *events, seen=seen)
         if any(isinstance(event, kind) for event in events):
             dead = True
             raise Killed

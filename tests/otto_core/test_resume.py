@@ -5,7 +5,6 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from otto_core.decide import decide_on
@@ -14,8 +13,7 @@ from otto_core.errors import ExitCode, Locked, RepositoryUnusable, UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.model import Outcome, ReasonKind, TaskStatus
-from otto_core.occupancy import occupied
-from otto_core.process import MARKER
+from otto_core.occupancy import note_of, occupied
 from otto_core.recover import recover
 from otto_core.refnames import run_ref, task_ref
 from otto_core.resume import Limits, resume
@@ -24,7 +22,8 @@ from otto_core.scheduler import exit_code
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.held import PATIENCE_S, Otto, newest
-from tests.otto_core.runs import content, feature, fingerprint, run_plan, writes
+from tests.otto_core.killed_runs import carriers
+from tests.otto_core.runs import content, feature, files, fingerprint, run_plan, writes
 
 ONWARD = Limits()
 
@@ -42,18 +41,6 @@ def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
 
 def resumed(repo: Path, run: Run, limits: Limits = ONWARD) -> Run:
     return resume(GitRepository.discover(repo), run.id, limits)
-
-
-def carriers(run: Run) -> list[int]:
-    """List the living processes of a run's attempts and checks."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARKER, "").startswith(f"{run.id}/"):
-                found.append(process.pid)
-        except psutil.Error:
-            continue
-    return found
 
 
 def test_s3_i7_what_an_attempt_wrote_whose_driver_was_killed_is_kept_and_the_run_goes_on(
@@ -394,3 +381,97 @@ def recovered_in(copy: Path, run: Run) -> Run:
     repository = GitRepository.discover(copy)
     with Journal.open(repository.store / STORE) as journal, hold(repository.store, run.id):
         return recover(repository, journal, run, {Path(run.settings.worktrees)})
+
+
+def test_i8_a_linked_slot_that_is_salvaged_is_private_again_for_the_next_run(repo: Path, otto: Otto) -> None:
+    (repo / "otto.yaml").write_text("worktrees: {isolation: linked}\n")
+    otto.build(otto.holds("one"))
+    otto.kill()
+    (repo / "otto.yaml").unlink()
+    config = (repo / ".git/config").read_bytes()
+    run = run_plan(repo, feature("two", "git config otto.test 1; test -d .git && echo 2 > two.txt"))
+    assert run.outcome is Outcome.LANDED
+    assert (repo / ".git/config").read_bytes() == config
+
+
+@pytest.mark.parametrize("note", ["", '{"marker": "m", "work": null, "from": "a later Otto"}'])
+def test_s3_where_nobody_knows_whose_work_is_in_a_slot_it_is_set_aside(
+    repo: Path, otto: Otto, note: str
+) -> None:
+    run = otto.build(otto.holds("one", "echo precious > precious.txt", owns=["*.txt"]))
+    otto.kill()
+    [(slot, _)] = occupied(Path(run.settings.worktrees))
+    note_of(slot).write_text(note)
+    otto.let_go("one")
+    assert resumed(repo, run).outcome is Outcome.LANDED
+    [kept] = (Path(run.settings.worktrees) / "kept").rglob("precious.txt")
+    assert kept.read_text() == "precious\n"
+
+
+def test_s3_the_work_of_another_repository_at_the_same_place_is_set_aside(
+    repo: Path, otto: Otto, tmp_path: Path
+) -> None:
+    run = otto.build(otto.holds("one", "echo precious > precious.txt", owns=["*.txt"]))
+    otto.kill()
+    repo.rename(tmp_path / "moved")
+    make_repo(tmp_path)
+    run_plan(repo, writes("other"))
+    assert git(repo, "for-each-ref", f"refs/otto/runs/{run.id}") == ""
+    otto.let_go("one")
+    end = resumed(tmp_path / "moved", run).tasks["one"].attempts[0].end
+    assert end is not None
+    place = Path(run.settings.worktrees) / "kept" / run.id / "one.1"
+    assert str(place) in (end.telemetry.missing or "")
+    assert (place / "precious.txt").exists()
+
+
+def test_s3_i13_what_a_process_that_shed_its_marker_still_writes_does_not_reach_the_next_attempt(
+    repo: Path, otto: Otto, tmp_path: Path
+) -> None:
+    late = tmp_path / "late"
+    stray = f"setsid env -i sh -c 'while [ ! -e {late} ]; do sleep 0.02; done; echo late > late.txt' &"
+    run = otto.build(otto.holds("one", stray, owns=["*.txt"]))
+    otto.kill()
+    otto.let_go("one")
+    hold_on = feature("two", f"touch {late}; sleep 0.5; echo 2 > two.txt", owns=["two.txt", "late.txt"])
+    after = run_plan(repo, hold_on)
+    assert after.outcome is Outcome.LANDED
+    assert "late.txt" not in files(repo, after)
+    assert (Path(run.settings.worktrees) / "kept" / run.id / "one.1/one.txt").exists()
+
+
+def test_a_cancelled_run_whose_base_is_gone_comes_to_its_end(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    base = run.start.base
+    (repo / ".git/objects" / base[:2] / base[2:]).unlink()
+    decide_on(GitRepository.discover(repo), run.id, lambda now: cancel(now, "ada@workshop"))
+    assert resumed(repo, run).outcome is Outcome.FAILED
+
+
+def test_b6_a_budget_that_was_lifted_stays_lifted(repo: Path) -> None:
+    (repo / "otto.yaml").write_text("budget: {wall: 1s}\n")
+    go = repo.parent / "go"
+    run = run_plan(repo, feature("one", f"test -e {go} || sleep 30; exit 1", max_attempts=1))
+    assert run.outcome is Outcome.BUDGET
+    go.touch()
+    repository = GitRepository.discover(repo)
+    assert resumed(repo, run, Limits(unlimited=True)).outcome is Outcome.FAILED
+    decide_on(repository, run.id, lambda now: retry(now, "one", "ada@workshop"))
+    assert resumed(repo, run).outcome is Outcome.FAILED
+
+
+def test_a_resumed_run_keeps_the_isolation_that_it_was_started_with(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one", "test -d .git || exit 9"))
+    otto.kill()
+    otto.let_go("one")
+    (repo / "otto.yaml").write_text("worktrees: {isolation: linked}\n")
+    assert resumed(repo, run).outcome is Outcome.LANDED
+
+
+def test_a_task_of_a_dead_driver_is_refused_a_skip_with_the_way_to_settle_it(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill()
+    with pytest.raises(UsageError) as refused:
+        decide_on(GitRepository.discover(repo), run.id, lambda now: skip(now, "one", "ada@workshop"))
+    assert f"otto resume {run.id}" in refused.value.hint

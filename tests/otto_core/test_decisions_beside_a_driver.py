@@ -1,0 +1,112 @@
+"""A person decides in the very moment in which a driver acts: one of both is told to look again."""
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from otto_core import attempts
+from otto_core import events as ev
+from otto_core.decide import decide_on
+from otto_core.decisions import Decision, cancel, retry, skip
+from otto_core.errors import ExitCode
+from otto_core.git.repository import GitRepository
+from otto_core.model import Outcome, TaskStatus
+from otto_core.refnames import run_ref
+from otto_core.slots import Slot
+from otto_core.state import Run
+from tests.builders import git, make_repo
+from tests.otto_core.held import Otto, newest
+from tests.otto_core.killed_runs import carriers
+from tests.otto_core.runs import feature, run_plan, writes
+from tests.otto_core.test_leftovers import until
+
+PERSON = "ada@workshop"
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return make_repo(tmp_path)
+
+
+def cancel_one(now: Run) -> Decision:
+    return cancel(now, PERSON)
+
+
+def skip_one(now: Run) -> Decision:
+    return skip(now, "one", PERSON)
+
+
+def test_a_task_that_is_skipped_while_its_worktree_is_made_does_not_start(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    furnish = attempts._furnish
+
+    def furnishing(session: object, slot: Slot, pinned: object, name: str) -> None:
+        furnish(session, slot, pinned, name)  # type: ignore[arg-type]
+        if name == "one":
+            run = newest(repo)
+            decide_on(GitRepository.discover(repo), run.id, lambda now: skip(now, "one", PERSON))
+
+    monkeypatch.setattr(attempts, "_furnish", furnishing)
+    run = run_plan(repo, writes("one"), writes("two"), overrides={"concurrency": 1})
+    assert run.tasks["one"].status is TaskStatus.SKIPPED
+    assert run.tasks["one"].attempts == ()
+    assert run.tasks["two"].status is TaskStatus.LANDED
+    assert run.outcome is Outcome.PARTIAL
+
+
+@pytest.fixture
+def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
+    with Otto.at(repo, tmp_path / "signals") as made:
+        yield made
+
+
+def test_a_result_that_is_skipped_while_it_is_checked_does_not_land(repo: Path, otto: Otto) -> None:
+    run = otto.build(
+        writes("one"),
+        writes("two") | {"depends_on": ["one"]},
+        until="check",
+        verify={"each": [otto.hold("check")]},
+    )
+    decide_on(GitRepository.discover(repo), run.id, lambda now: skip(now, "one", PERSON))
+    assert otto.ended() == ExitCode.INCOMPLETE
+    after = newest(repo)
+    assert after.tasks["one"].status is TaskStatus.SKIPPED
+    assert git(repo, "rev-parse", run_ref(run.id, "tip")) == after.start.base
+    assert carriers(run) == [], "the check is ended with the run"
+
+
+@pytest.mark.parametrize("decision", [cancel_one, skip_one], ids=["cancelled", "skipped"])
+def test_i13_a_run_is_not_over_while_a_check_of_it_executes(
+    repo: Path, tmp_path: Path, decision: Callable[[Run], Decision]
+) -> None:
+    begun = tmp_path / "begun"
+    alive: list[int] = []
+
+    def decide() -> None:
+        until(begun.exists)
+        decide_on(GitRepository.discover(repo), newest(repo).id, decision)
+
+    def watch(event: ev.Event, run: Run) -> None:
+        if isinstance(event, ev.RunFinished):
+            alive.extend(carriers(run))
+
+    person = threading.Thread(target=decide)
+    person.start()
+    run = run_plan(repo, writes("one"), verify={"each": [f"touch {begun}; sleep 600"]}, observe=watch)
+    person.join()
+    assert run.outcome is Outcome.FAILED
+    assert alive == []
+
+
+def test_a_cancelled_run_whose_task_is_tried_again_goes_on(repo: Path, otto: Otto) -> None:
+    """The driver ends what executes for the cancellation; the retry takes it back, and is no interrupt."""
+    run = otto.build(otto.holds("one"), feature("two", "exit 1", max_attempts=1))
+    repository = GitRepository.discover(repo)
+    decide_on(repository, run.id, lambda now: cancel(now, PERSON))
+    otto.let_go("one")
+    assert otto.ended() == ExitCode.INCOMPLETE
+    decide_on(repository, run.id, lambda now: retry(now, "one", PERSON))
+    assert newest(repo).outcome is Outcome.WAITING
