@@ -208,11 +208,13 @@ def _create(path: Path) -> None:
         _require_no_log(path)
         for left in path.parent.glob(f"{made.name}*"):
             left.unlink()
-        # Without a write-ahead log: what cannot be copied from one when it is closed is not told.
-        with closing(sqlite3.connect(made, isolation_level=None)) as db, transaction(db):
-            for table in _TABLES:
-                db.execute(table)
-            db.execute(f"PRAGMA user_version={STORE_VERSION}")
+        # The write-ahead log comes last: SQLite does not tell what it cannot copy from one that it closes.
+        with closing(sqlite3.connect(made, isolation_level=None)) as db:
+            with transaction(db):
+                for table in _TABLES:
+                    db.execute(table)
+                db.execute(f"PRAGMA user_version={STORE_VERSION}")
+            db.execute("PRAGMA journal_mode=WAL")
         _publish(made, path)
 
 

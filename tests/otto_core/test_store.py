@@ -83,6 +83,7 @@ def test_a_store_is_complete_in_one_file_before_it_gets_its_name(
     monkeypatch.setattr(otto_core.store, "transaction", looking)
     Journal.open(store).close()
     assert begun == [without_log]
+    assert store.read_bytes()[18:20] == b"\x02\x02", "the log comes when all is there"
 
 
 @pytest.mark.parametrize("content", [b"", b"\0" * 4096], ids=["empty", "zeroes"])
