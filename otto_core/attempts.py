@@ -35,6 +35,7 @@ from otto_core.places import identity as identity_of
 from otto_core.places import remove, write_new
 from otto_core.refnames import task_ref
 from otto_core.refs import pin
+from otto_core.refusals import is_of_the_disk
 from otto_core.salvage import place_of_kept
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
@@ -249,6 +250,8 @@ def _end(
         try:
             return _judge(session, slot, started, task, ending, telemetry)
         except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError) as error:
+            if is_of_the_disk(error):
+                raise  # no fault of the attempt: what it wrote stays where it is until the run is resumed
             reason = beyond_capture(started, error)
     place = set_aside(slot, _kept(session, started))
     if place is not None:

@@ -1,6 +1,7 @@
 """What a disk refuses, told as what it is: no bug of Otto's, and something that a person can mend."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -8,19 +9,8 @@ from typing import Final
 from merge.objects import GitError
 from otto_core.errors import RepositoryUnusable
 
-_REFUSALS: Final = frozenset(
-    {
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-        errno.EROFS,
-        errno.EIO,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EMFILE,
-        errno.ENFILE,
-    }
-)
+_OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+_REFUSALS: Final = _OF_THE_DISK | {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
 
 
 @contextmanager
@@ -39,6 +29,16 @@ def refusals(then: str) -> Iterator[None]:
         raise _told(error, then) from error
     except GitError as error:  # it carries no number that would tell more
         raise _told(error, then) from error
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Tell whether it was the disk that refused something, whatever the thing was.
+
+    libgit2 and git say so in words only: those of the system.
+    """
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _OF_THE_DISK
+    return any(os.strerror(number) in str(error) for number in _OF_THE_DISK)
 
 
 def _told(error: Exception, then: str) -> RepositoryUnusable:

@@ -13,10 +13,17 @@ import pygit2
 import pytest
 
 from merge.objects import GitError, Signature, write_commit
+from otto_core import attempts
 from otto_core.errors import ExitCode, RepositoryUnusable
+from otto_core.git.repository import GitRepository
+from otto_core.model import Outcome
+from otto_core.refnames import task_ref
 from otto_core.refusals import refusals
+from otto_core.resume import Limits, resume
 from tests.builders import git, make_repo
 from tests.otto_core.full_disk import little_room
+from tests.otto_core.held import newest
+from tests.otto_core.runs import run_plan, writes
 
 _BYTES = 64_000_000
 """Of the small file system: a repository, a few runs, and their worktrees."""
@@ -126,3 +133,24 @@ def test_a_commit_that_could_not_be_written_is_not_reported_as_written(tmp_path:
     with little_room("limit", tmp_path, 0), pytest.raises(GitError, match="could not be written"):
         write("lost")
     assert git(tmp_path / "repo", "cat-file", "-t", str(write("there"))) == "commit"
+
+
+def test_b6_a_disk_that_refuses_while_an_attempt_is_captured_costs_the_attempt_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = make_repo(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "capture", full)
+        with pytest.raises(RepositoryUnusable, match="No space left"):
+            run_plan(repo, writes("one"))
+    run = newest(repo)
+    assert run.outcome is Outcome.INTERRUPTED
+    after = resume(GitRepository.discover(repo), run.id, Limits())
+    assert after.outcome is Outcome.LANDED
+    assert after.tasks["one"].counted == 1
+    kept = task_ref(run.id, "one", "salvage-1")
+    assert git(repo, "show", f"{kept}:one.txt") == "one"
