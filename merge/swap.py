@@ -9,7 +9,7 @@ backend makes a transaction over several refs all-or-nothing.
 import errno
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -24,6 +24,10 @@ _LONGEST_PAUSE = 0.05
 
 class SwapBusy(Exception):
     """The lock of a ref stayed taken for the whole time allowed."""
+
+
+class _CommitBusy(SwapBusy):
+    """A change was queued and could not be committed, for another lock than the ref's own was taken."""
 
 
 class SwapRefused(Exception):
@@ -59,22 +63,53 @@ def swap(
     """
     if new not in repo:
         raise ValueError(f"{new} is not in the repository: {ref} cannot point to it")
-    with _locked(repo, ref, wait) as transaction:
-        actual = _value(repo, ref)
-        if actual != expected:
-            return Lost(actual)
+
+    def move(transaction: ReferenceTransaction) -> None:
         transaction.set_target(ref, new, message=message)
-    return Swapped()
+
+    return _swap(repo, ref, expected, new, move, wait)
 
 
 def delete(repo: Repository, ref: str, expected: Oid, *, wait: float = 10.0) -> Swapped | Lost:
     """Delete `ref` if it holds `expected`. Errors as for `swap`."""
-    with _locked(repo, ref, wait) as transaction:
-        actual = _value(repo, ref)
-        if actual != expected:
-            return Lost(actual)
-        transaction.remove(ref)
-    return Swapped()
+    return _swap(repo, ref, expected, None, lambda transaction: transaction.remove(ref), wait)
+
+
+def _swap(
+    repo: Repository,
+    ref: str,
+    expected: Oid | None,
+    wanted: Oid | None,
+    queue: Callable[[ReferenceTransaction], None],
+    wait: float,
+) -> Swapped | Lost:
+    """Queue one change under the lock if the ref holds what is expected, and have it committed.
+
+    A commit can meet the lock of the packed refs, which Git holds while it packs them; it is tried again, and
+    what had come about before that lock was met counts. From then on libgit2 deletes nothing by the
+    repository that met it, and does not say so: hence the look after it, and another repository.
+    """
+    deadline, met = time.monotonic() + wait, False
+    while True:
+        try:
+            with _locked(repo, ref, max(0.0, deadline - time.monotonic())) as transaction:
+                actual = _value(repo, ref)
+                if met and actual == wanted:
+                    return Swapped()
+                if actual != expected:
+                    return Lost(actual)
+                queue(transaction)
+            if wanted is not None or _value(repo, ref) != expected:
+                return Swapped()
+            busy = _CommitBusy(
+                f"{ref} stays: the packed refs are locked; if no git is at work, remove the lock"
+            )
+        except _CommitBusy as met_lock:
+            busy = met_lock
+        if time.monotonic() >= deadline:
+            raise busy
+        met, repo = True, Repository(repo.path)
+        time.sleep(_LONGEST_PAUSE)
 
 
 @contextmanager
@@ -84,22 +119,34 @@ def _locked(repo: Repository, ref: str, wait: float) -> Iterator[ReferenceTransa
     pause = _FIRST_PAUSE
     while True:
         # A failed lock poisons nothing, but a transaction is cheap and a fresh one needs no such argument.
-        with repo.transaction() as transaction:
-            try:
-                transaction.lock_ref(ref)
-            except GitError as exc:
-                if not _is_contention(exc):
-                    raise SwapRefused(f"{ref} cannot be written: {exc}") from exc
-                if time.monotonic() >= deadline:
-                    raise SwapBusy(
-                        f"{ref} is still locked after {wait:g} s ({exc}); if no git or otto process is"
-                        " running, remove that lock file"
-                    ) from exc
-            else:
-                yield transaction
-                return
+        queued = False
+        try:
+            with repo.transaction() as transaction:
+                try:
+                    transaction.lock_ref(ref)
+                except GitError as exc:
+                    if not _is_contention(exc):
+                        raise SwapRefused(f"{ref} cannot be written: {exc}") from exc
+                    if time.monotonic() >= deadline:
+                        raise SwapBusy(_still_locked(ref, wait, exc)) from exc
+                else:
+                    yield transaction
+                    queued = True
+        except GitError as exc:
+            if queued and _is_contention(exc):
+                raise _CommitBusy(_still_locked(ref, wait, exc)) from exc
+            raise
+        if queued:
+            return
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _still_locked(ref: str, wait: float, exc: GitError) -> str:
+    return (
+        f"{ref} is still locked after {wait:g} s ({exc}); if no git or otto process is running, remove that"
+        " lock file"
+    )
 
 
 def _is_contention(exc: GitError) -> bool:

@@ -83,7 +83,7 @@ def _needed(facts: RunFacts) -> tuple[Kept, ...]:
         if run.tip == run.start.base:
             words = f"its base, {run.tip}, is on no branch"
             return (Kept(run.id, words, f"git branch NAME {run.tip}"),)
-        words = f"its result, {run.tip}, is on no branch"
+        words = f"its result, {run.tip}, is on no branch but its own"
         return (Kept(run.id, words, f"otto land {run.id}, or git branch NAME {run.tip}"),)
     tasks = run.tasks.values()
     superseded = tuple(_refs_of(run, t.id) for t in tasks if _is_superseded(t, facts.on_branch))

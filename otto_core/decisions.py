@@ -102,7 +102,7 @@ def skipped(run: Run, name: str, by: str) -> Reason:
     return Reason(
         kind=ReasonKind.SKIPPED_BY_USER,
         message=f"skipped by {by}",
-        hint=f"otto retry {name} --run {run.id}, then: otto resume {run.id}",
+        hint=f"otto retry {name} --run {run.id}",
     )
 
 

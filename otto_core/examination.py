@@ -46,7 +46,8 @@ def examine(
     settings, of_settings = _settings(repository)
     runs, of_store = _store(repository)
     driven = frozenset(run.id for run in runs if is_driven(repository.store, run.id))
-    place = Place(repository, settings, runs, driven)
+    unread = any(finding.level == "bad" for finding in of_store)
+    place = Place(repository, settings, runs, driven, unread)
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
         ("git", _git),
         ("python", _python),
@@ -194,7 +195,9 @@ def _runs(place: Place) -> Iterator[Finding]:
         else:
             why = run.paused.message if run.paused else run.outcome
             yield Finding("note", "runs", f"{run.id} is paused: {why}", f"otto resume {run.id}")
-    if not open_runs:
+    if place.unread:
+        yield Finding("note", "runs", "not all of them can be read", "mend the store first")
+    elif not open_runs:
         yield Finding("ok", "runs", "every run is over")
 
 

@@ -32,3 +32,5 @@ class Place:
     settings: Settings | None
     runs: tuple[Run, ...]
     driven: frozenset[str]
+    unread: bool = False
+    """Whether there are runs that cannot be read."""

@@ -125,7 +125,8 @@ def look_at_run(repository: GitRepository, journal: Journal, run: Run) -> RunFac
         return RunFacts(run, ended_s, refs, frozenset(), frozenset(), logs is not None)
     landed = [task.commit for task in run.tasks.values() if task.commit is not None]
     unchanging = {at: base for at in refs.values() if (base := _base_of_nothing(repository, at)) is not None}
-    safe = on_branches(repository, {*refs.values(), *landed, *unchanging.values(), run.tip})
+    asked = {*refs.values(), *landed, *unchanging.values(), run.tip}
+    safe = on_branches(repository, asked, less=(run.branch,))  # its own result is not landed by being there
     empty = frozenset(at for at, base in unchanging.items() if base in safe)
     return RunFacts(run, ended_s, refs, safe, empty, logs is not None)
 

@@ -1,8 +1,9 @@
 """What a resume may do, decided from the journal and from what Git says. Pure.
 
 A driver that died left every task in some state. `REPLAY` says for each state what the next driver does about
-it first, whether the task's command may be executed again, and which effects may be repeated; `plan` and
-`resolve` obey it, and the table in docs/reliability.md is made from it (X4).
+it first, and `plan` takes its steps from there; what may be repeated after that follows from the state that
+these leave the task in, and is proven row by row with real runs. The table in docs/reliability.md is made
+from it (X4).
 """
 
 from collections.abc import Mapping

@@ -70,11 +70,14 @@ def ref_locks(place: Place) -> Iterator[Finding]:
     """Find lock files of refs that nobody is writing any more: Git refuses to move such a ref."""
     top = place.repository.common_dir / "refs/otto"
     now = time.time()
-    for lock in sorted(top.rglob("*.lock")):
+    branches = {run.branch for run in place.runs if run.started}
+    ours_by_name = (place.repository.common_dir / f"refs/heads/{branch}.lock" for branch in branches)
+    shared = (place.repository.common_dir / "packed-refs.lock", *ours_by_name)
+    for lock in sorted([*top.rglob("*.lock"), *filter(Path.exists, shared)]):
         age_s = now - lock.lstat().st_mtime
         if age_s > _LOCK_AGE_S:
-            below = lock.relative_to(top).parts
-            run = below[1] if below[0] == "runs" and len(below) > 2 else None
+            below = lock.relative_to(top).parts if lock.is_relative_to(top) else ()
+            run = below[1] if below[:1] == ("runs",) and len(below) > 2 else None
             ours = run is not None and run not in place.driven
             mend = partial(mending.free_refs, place.repository, run) if run is not None and ours else None
             words = f"{lock} was left {age_s / 60:.0f} min ago"

@@ -45,6 +45,7 @@ def document(run: Run, on_branch: Collection[str], warnings: Sequence[str] = ())
         "budget": {"wall_s": run.elapsed_s, "cost_usd": _cost_usd(run)},
         "locks": settings.locks,
         "sandbox": settings.sandbox,
+        "paused": None if run.paused is None else {"message": run.paused.message, "hint": run.paused.hint},
         "warnings": list(warnings),
     }
 
@@ -83,11 +84,13 @@ def error_document(error: OttoError) -> JsonObject:
 
 
 def waits_for(run: Run, name: str) -> str | None:
-    """Say what a pending task waits for: tasks before it, another run's lock, or a free place.
+    """Say what a task waits for: tasks before it, another run's lock, a free place, or a person.
 
     None if it can start at once.
     """
     task = run.tasks[name]
+    if task.undetermined is not None and task.decided is None:
+        return "a person, who knows whether it landed"
     if task.status is not TaskStatus.PENDING:
         return None
     unmet = [before for before in run.spec(name).after if not run.tasks[before].status.satisfies]
@@ -202,7 +205,10 @@ def next_steps(run: Run) -> tuple[NextStep, ...]:
             return (*look, *again, *landed)
         case Outcome.REGRESSION:
             return (NextStep(f"otto logs --check --run {run.id}", "what the failing check printed"),)
-        case Outcome.BUDGET | Outcome.INTERRUPTED:
+        case Outcome.BUDGET:
+            larger = NextStep(f"otto resume {run.id} --wall DURATION", "go on with a larger budget")
+            return (larger, *landed)
+        case Outcome.INTERRUPTED:
             return (resume, *landed)
         case Outcome.WAITING:
             others = dict.fromkeys(met.holder_run for met in run.contended.values())

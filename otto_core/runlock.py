@@ -51,7 +51,7 @@ def hold(store: Path, run: str) -> Iterator[None]:
         Locked: another living process holds it.
 
     """
-    hint = f"wait for it, or follow it with `otto log {run}`"
+    hint = f"wait for it, or follow it with `otto log {run} -f`"
     with _held(_places(store, run), f"{run} is driven by", hint):
         yield
 

@@ -155,7 +155,7 @@ def _cancel(run: Run) -> tuple[Action, ...]:
 
 def _cancelled(run: Run, name: str) -> Reason:
     by = f" by {run.cancelled.by}" if run.cancelled else ""
-    hint = f"otto retry {name} --run {run.id}, then: otto resume {run.id}"
+    hint = f"otto retry {name} --run {run.id}"
     return Reason(kind=ReasonKind.CANCELLED, message=f"the run was cancelled{by}", hint=hint)
 
 

@@ -131,7 +131,7 @@ class Live:
         self._run, self._told_at = run, self._clock()
         if isinstance(event, ev.AttemptStarted):
             self._begun[event.task] = self._told_at
-        if isinstance(event, _TROUBLE):
+        if isinstance(event, _TROUBLE) or (isinstance(event, ev.AttemptInterrupted) and event.lost):
             self._print(Styled(safe(plain_line(event, run)), "yellow"))
 
     def _print(self, told: Styled) -> None:

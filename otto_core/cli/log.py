@@ -51,7 +51,7 @@ def event_document(stored: Stored) -> dict[str, object]:
     """Give a journalled event as its row in JSON."""
     event = stored.event
     body = json_of(event)
-    return {"seq": stored.seq, "at": stored.at, "type": body.pop("type"), "body": body}
+    return {"seq": stored.seq, "run": stored.run_id, "at": stored.at, "type": body.pop("type"), "body": body}
 
 
 def clock(at: str) -> str:

@@ -65,6 +65,8 @@ def differences(repository: ProgramView, run: Run) -> list[str]:
     tip = repository.ref(tip_ref)
     if tip is None:
         found.append(f"{tip_ref} is gone; the journal's last tip is {run.tip[:SHORT]}")
+    elif run.landing is not None and str(tip) == _candidate(run, run.landing):
+        found.append(f"{run.landing!r} landed when its driver died; `otto resume {run.id}` records it")
     elif str(tip) != run.tip and run.outcome is not Outcome.RUNNING:
         found.append(f"{tip_ref} is at {str(tip)[:SHORT]}, the journal says {run.tip[:SHORT]}")
     if run.published is not None:
@@ -75,6 +77,11 @@ def differences(repository: ProgramView, run: Run) -> list[str]:
                 f"branch {run.branch} is {where}, it was published at {run.published.commit[:SHORT]}"
             )
     return found
+
+
+def _candidate(run: Run, name: str) -> str | None:
+    landing = run.tasks[name].landing
+    return landing.candidate if landing else None
 
 
 def _row(run: Run, name: str) -> tuple[str | Styled, ...]:

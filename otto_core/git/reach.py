@@ -23,8 +23,12 @@ def refs_below(repository: GitRepository, prefix: str) -> dict[str, str]:
     return dict(sorted((name, at) for at, name in rows))
 
 
-def on_branches(repository: GitRepository, commits: Collection[str]) -> frozenset[str]:
+def on_branches(
+    repository: GitRepository, commits: Collection[str], less: Collection[str] = ()
+) -> frozenset[str]:
     """Name those of some commits that a branch, a tag or a remote's branch reaches, as git tells.
+
+    The branches in `less` do not count.
 
     Raises:
         RepositoryUnusable: git cannot tell, such as where an object of a branch is missing.
@@ -34,7 +38,8 @@ def on_branches(repository: GitRepository, commits: Collection[str]) -> frozense
     if not there:
         return frozenset()
     beyond = git(
-        *("rev-list", "--stdin", "--not", "--branches", "--tags", "--remotes"),
+        *("rev-list", "--stdin", "--not", *(f"--exclude={branch}" for branch in less)),
+        *("--branches", "--tags", "--remotes"),
         git_dir=repository.common_dir,
         stdin="".join(f"{commit}\n" for commit in sorted(there)).encode(),
         env={"GIT_NO_REPLACE_OBJECTS": "1"},

@@ -159,3 +159,27 @@ def test_a_swap_can_say_in_the_log_of_the_ref_what_it_was_for(tmp_path: Path) ->
     first, second = (Oid(hex=git(repo, "rev-parse", name)) for name in ("main~1", "main"))
     assert swap(Repository(str(repo)), "refs/heads/main", second, first, message="otto land r-1") == Swapped()
     assert git(repo, "reflog", "-1", "--format=%gs", "main") == "otto land r-1"
+
+
+@pytest.mark.parametrize("act", ["move", "delete"])
+def test_the_lock_of_the_packed_refs_is_waited_for_and_then_told(box: Box, act: str) -> None:
+    """Git holds it while it packs; one that a killed git left is nobody's to remove but a person's."""
+    one, two = box.commit({"a": "1"}), box.commit({"a": "2"})
+    swap(box.repo, REF, None, one)
+    git(box.path, "pack-refs", "--all")
+    lock = box.path / "packed-refs.lock"
+    lock.touch()
+
+    def change(wait: float) -> Swapped | Lost:
+        if act == "delete":
+            return delete(box.repo, REF, one, wait=wait)
+        return swap(box.repo, REF, one, two, wait=wait)
+
+    if act == "delete":
+        with pytest.raises(SwapBusy):
+            change(0.1)
+    with ThreadPoolExecutor(1) as pool:
+        changing = pool.submit(change, 60.0)
+        lock.unlink()
+        assert changing.result() == Swapped()
+    assert value(box) == (None if act == "delete" else two)

@@ -49,6 +49,13 @@ def run_plan(
     return build(repository, composed, keep_worktrees=keep_worktrees, observe=observe, warn=warn)
 
 
+def run_and_merge(repo: Path, *tasks: Mapping[str, object], **options: object) -> Run:
+    """Build a plan, and have a branch of a person's reach what landed, as a merge would."""
+    run = run_plan(repo, *tasks, **options)  # type: ignore[arg-type]
+    git(repo, "branch", f"merged-{run.id}", run.tip)
+    return run
+
+
 def reason_of(run: Run, task: str) -> Reason:
     """Give why a task ended as it did; its last attempt's reason where it was retried since."""
     found = run.tasks[task].reason

@@ -29,7 +29,7 @@ from otto_core.state import Run
 from otto_core.sweep import Cleaned, Order
 from tests.builders import git, make_repo
 from tests.otto_core.held import Otto, newest
-from tests.otto_core.runs import feature, fingerprint, run_plan, writes
+from tests.otto_core.runs import feature, fingerprint, run_and_merge, run_plan, writes
 
 OURS = (".git/otto", ".git/refs/otto", ".git/objects")
 NOW = Order("ada@workshop")
@@ -73,7 +73,7 @@ def fails(name: str, **more: object) -> dict[str, object]:
 
 
 def test_r_s5_worktrees_refs_and_logs_of_a_finished_run_go_and_its_history_stays(repo: Path) -> None:
-    run = run_plan(repo, writes("one"), writes("two"), verify={"each": ["true"]})
+    run = run_and_merge(repo, writes("one"), writes("two"), verify={"each": ["true"]})
     logs = repo / ".git/otto/logs" / run.id
     assert logs.is_dir()
     done = cleaned(repo)
@@ -94,7 +94,7 @@ def test_r_s5_worktrees_refs_and_logs_of_a_finished_run_go_and_its_history_stays
 
 
 def test_r_i8_cleaning_leaves_the_users_repository_alone(repo: Path) -> None:
-    run_plan(repo, writes("one"), fails("two"))
+    run_and_merge(repo, writes("one"), fails("two"))
     before = fingerprint(repo, less=OURS)
     cleaned(repo)
     assert fingerprint(repo, less=OURS) == before
@@ -102,7 +102,7 @@ def test_r_i8_cleaning_leaves_the_users_repository_alone(repo: Path) -> None:
 
 
 def test_r_i15_a_dry_run_writes_nothing_and_says_what_would_go(repo: Path, hermetic: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     shared = (".git/otto/otto.db-shm", ".git/otto/otto.db-wal")  # SQLite's, of whoever reads
     before, home = fingerprint(repo, less=shared), fingerprint(hermetic)
     told = cleaned(repo, DRY)
@@ -122,7 +122,7 @@ def test_before_the_first_build_there_is_nothing_to_clean(repo: Path) -> None:
 def test_without_its_store_a_repository_is_cleaned_of_worktrees_and_what_is_left_of_runs_is_named(
     repo: Path,
 ) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     shutil.rmtree(repo / ".git/otto")
     for order in (DRY, NOW):
         done = cleaned(repo, order)
@@ -134,7 +134,7 @@ def test_without_its_store_a_repository_is_cleaned_of_worktrees_and_what_is_left
 def test_r_s3_what_a_task_wrote_that_did_not_land_stays_with_its_run_until_a_person_lets_it_go(
     repo: Path,
 ) -> None:
-    run = run_plan(repo, writes("one"), fails("two"))
+    run = run_and_merge(repo, writes("one"), fails("two"))
     assert run.outcome is Outcome.PARTIAL
     ref, before = task_ref(run.id, "two", "attempt-1"), refs(repo)
     done = cleaned(repo)
@@ -150,21 +150,21 @@ def test_r_s3_what_a_task_wrote_that_did_not_land_stays_with_its_run_until_a_per
 
 
 def test_r_s3_a_failed_task_that_was_rescued_to_a_branch_keeps_nothing(repo: Path) -> None:
-    run = run_plan(repo, writes("one"), fails("two"))
+    run = run_and_merge(repo, writes("one"), fails("two"))
     git(repo, "branch", "rescued", task_ref(run.id, "two", "attempt-1"))
     assert kept(cleaned(repo)) == {}
     assert git(repo, "show", "rescued:two.txt") == "two"
 
 
 def test_a_failed_task_that_wrote_nothing_keeps_nothing(repo: Path) -> None:
-    run_plan(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
+    run_and_merge(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
     assert kept(cleaned(repo)) == {}
     assert refs(repo) == ""
 
 
 def test_what_an_earlier_attempt_of_a_landed_task_wrote_is_superseded(repo: Path) -> None:
     again = 'echo "$OTTO_ATTEMPT" > one.txt; test "$OTTO_ATTEMPT" = 2'
-    run = run_plan(repo, feature("one", again, max_attempts=2))
+    run = run_and_merge(repo, feature("one", again, max_attempts=2))
     assert run.outcome is Outcome.LANDED
     assert task_ref(run.id, "one", "attempt-1") in refs(repo)
     assert kept(cleaned(repo)) == {}
@@ -175,7 +175,7 @@ def test_r_s3_a_result_whose_branch_was_deleted_stays_until_it_is_on_one_again(r
     run = run_plan(repo, writes("one"))
     git(repo, "branch", "-D", run.branch)
     before = refs(repo)
-    assert kept(cleaned(repo)) == {run.id: f"its result, {run.tip}, is on no branch"}
+    assert kept(cleaned(repo)) == {run.id: f"its result, {run.tip}, is on no branch but its own"}
     assert refs(repo) == before
     git(repo, "tag", "v1", run.tip)
     assert kept(cleaned(repo)) == {}
@@ -190,7 +190,7 @@ def test_a_base_that_only_its_run_keeps_stays(repo: Path) -> None:
 
 
 def test_a_branch_whose_objects_are_missing_proves_nothing(repo: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     (repo / ".git/refs/heads/broken").write_text("1" * 40 + "\n")
     before = refs(repo)
     assert run.id in kept(cleaned(repo))
@@ -223,7 +223,7 @@ def test_r_s3_an_unfinished_attempt_in_a_slot_is_kept_as_a_commit_before_its_slo
 
 
 def test_r_s3_a_note_that_cannot_be_read_keeps_the_slot(repo: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     note = pool(run) / ".otto/slot-0.occupant"
     note.write_text("of a later version")
     assert kept(cleaned(repo)) == {str(pool(run) / "slot-0"): "the note of who worked there cannot be read"}
@@ -232,7 +232,7 @@ def test_r_s3_a_note_that_cannot_be_read_keeps_the_slot(repo: Path) -> None:
 
 @pytest.mark.parametrize("way", ["works there", "has a file open"])
 def test_r_s3_a_slot_that_a_persons_process_is_in_stays_and_says_whose(repo: Path, way: str) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     slot = pool(run) / "slot-0"
     script = {
         "works there": f"cd {slot} && cat",
@@ -253,7 +253,7 @@ def test_r_s3_a_slot_that_a_persons_process_is_in_stays_and_says_whose(repo: Pat
 
 
 def test_a_slot_that_another_run_has_borrowed_stays(repo: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     with borrow(pool(run), "slot") as slot:
         assert kept(cleaned(repo)) == {str(slot.path): "it is in use by another Otto"}
         assert kept(cleaned(repo, DRY)) == kept(cleaned(repo))
@@ -263,7 +263,7 @@ def test_a_slot_that_another_run_has_borrowed_stays(repo: Path) -> None:
 def test_a_link_planted_in_place_of_a_slot_goes_and_what_it_leads_to_stays(
     repo: Path, tmp_path: Path
 ) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     mine = tmp_path / "mine"
     (mine / "git").mkdir(parents=True)
     (mine / "git/index").write_text("precious")
@@ -279,7 +279,7 @@ def test_a_link_planted_in_place_of_a_slot_goes_and_what_it_leads_to_stays(
 def test_a_link_planted_in_place_of_ottos_own_place_of_a_pool_keeps_all_of_it(
     repo: Path, tmp_path: Path, name: str
 ) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     mine = tmp_path / "mine"
     (mine / "slot-0").mkdir(parents=True)
     (mine / "slot-0/precious").write_text("mine")
@@ -292,7 +292,7 @@ def test_a_link_planted_in_place_of_ottos_own_place_of_a_pool_keeps_all_of_it(
 
 
 def test_links_planted_in_place_of_logs_lead_nowhere(repo: Path, tmp_path: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     mine = tmp_path / "mine"
     (mine / run.id).mkdir(parents=True)
     (mine / run.id / "precious").write_text("mine")
@@ -301,7 +301,7 @@ def test_links_planted_in_place_of_logs_lead_nowhere(repo: Path, tmp_path: Path)
     (logs / run.id).symlink_to(mine / run.id)
     assert run.id in gone(cleaned(repo))
     assert not os.path.lexists(logs / run.id)
-    other = run_plan(repo, writes("two"))
+    other = run_and_merge(repo, writes("two"))
     shutil.move(logs / other.id, mine)
     logs.rmdir()
     logs.symlink_to(mine)
@@ -313,7 +313,7 @@ def test_links_planted_in_place_of_logs_lead_nowhere(repo: Path, tmp_path: Path)
 def test_the_pool_of_a_repository_that_this_one_was_copied_from_is_not_touched(
     repo: Path, tmp_path: Path
 ) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     copy = Path(shutil.copytree(repo, tmp_path / "copy", symlinks=True))
     assert gone(cleaned(copy)) == {run.id}
     assert (pool(run) / "slot-0/one.txt").exists()
@@ -321,7 +321,7 @@ def test_the_pool_of_a_repository_that_this_one_was_copied_from_is_not_touched(
 
 
 def test_the_pool_of_a_repository_that_was_moved_is_named_and_stays(repo: Path, tmp_path: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     moved = repo.rename(tmp_path / "moved")
     [stays] = cleaned(moved).kept
     assert stays.what == str(pool(run))
@@ -330,7 +330,7 @@ def test_the_pool_of_a_repository_that_was_moved_is_named_and_stays(repo: Path, 
 
 
 def test_a_worktree_that_was_kept_goes_while_its_commit_holds_all_of_it(repo: Path) -> None:
-    run = run_plan(repo, writes("one"), writes("two"), keep_worktrees=True)
+    run = run_and_merge(repo, writes("one"), writes("two"), keep_worktrees=True)
     one, two = pool(run) / "kept" / run.id / "one.1", pool(run) / "kept" / run.id / "two.1"
     (two / "one.txt").write_text("changed by a person since")
     stays = kept(cleaned(repo))
@@ -342,14 +342,14 @@ def test_a_worktree_that_was_kept_goes_while_its_commit_holds_all_of_it(repo: Pa
 
 
 def test_r_s3_a_worktree_that_no_tree_can_hold_stays(repo: Path) -> None:
-    run = run_plan(repo, feature("one", "echo 1 > one.txt; mkfifo pipe", max_attempts=1))
+    run = run_and_merge(repo, feature("one", "echo 1 > one.txt; mkfifo pipe", max_attempts=1))
     place = pool(run) / "kept" / run.id / "one.1"
     assert kept(cleaned(repo))[str(place)] == "no commit holds all that is in it"
     assert (place / "pipe").is_fifo()
 
 
 def test_with_an_age_what_is_younger_stays(repo: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     done = cleaned(repo, Order("ada@workshop", older_than_s=3600.0))
     assert done.removed == ()
     assert set(kept(done)) == {run.id, str(pool(run) / "slot-0")}
@@ -360,7 +360,7 @@ def test_with_an_age_what_is_younger_stays(repo: Path) -> None:
 
 
 def test_a_merge_directory_that_a_killed_driver_left_goes_and_a_living_ones_stays(repo: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     left = repo / ".git/otto/merge" / f"{run.id}.git"
     (left / "objects").mkdir(parents=True)
     with hold(repo / ".git/otto", run.id):
@@ -383,7 +383,7 @@ def test_the_entry_of_a_linked_worktree_goes_with_its_slot(repo: Path, otto: Ott
 
 
 def test_what_is_done_with_a_cleaned_run_is_refused_with_the_reason(repo: Path) -> None:
-    run = run_plan(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
+    run = run_and_merge(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
     cleaned(repo)
     repository = GitRepository.discover(repo)
     with pytest.raises(UsageError, match="was cleaned"):
@@ -401,7 +401,7 @@ def test_what_is_done_with_a_cleaned_run_is_refused_with_the_reason(repo: Path) 
 
 
 def test_a_cleaned_run_is_no_news_to_the_doctor(repo: Path) -> None:
-    run_plan(repo, writes("one"))
+    run_and_merge(repo, writes("one"))
     cleaned(repo)
     git(repo, "branch", "-D", "otto/test")
     assert [f for f in examine(GitRepository.discover(repo)) if f.level == "bad"] == []
@@ -410,7 +410,7 @@ def test_a_cleaned_run_is_no_news_to_the_doctor(repo: Path) -> None:
 
 
 def test_two_cleans_at_once_do_not_meet(repo: Path) -> None:
-    run_plan(repo, writes("one"))
+    run_and_merge(repo, writes("one"))
     with hold_cleaning(repo / ".git/otto"), pytest.raises(Locked, match="being cleaned by"):
         cleaned(repo)
     assert cleaned(repo).kept == ()
@@ -429,7 +429,7 @@ def test_r_s3_a_clean_that_is_killed_before_any_of_its_steps_is_finished_by_the_
     """Each round kills one step later than the one before, until none is left to kill."""
     rounds = 0
     while True:
-        run = run_plan(repo, writes(f"task{rounds}"), verify={"each": ["true"]})
+        run = run_and_merge(repo, writes(f"task{rounds}"), verify={"each": ["true"]})
         steps: list[str] = []
 
         def before(step: str, steps: list[str] = steps, last: int = rounds) -> None:
@@ -441,7 +441,7 @@ def test_r_s3_a_clean_that_is_killed_before_any_of_its_steps_is_finished_by_the_
             cleaned(repo, before=before)
         except Killed:
             assert git(repo, "rev-parse", run.branch) == run.tip
-            assert run_plan(repo, writes("between")).outcome is Outcome.LANDED, "the pool can be used"
+            assert run_and_merge(repo, writes("between")).outcome is Outcome.LANDED, "the pool can be used"
             assert kept(cleaned(repo)) == {}
             assert _leftovers(repo, run) == []
         else:
@@ -452,7 +452,7 @@ def test_r_s3_a_clean_that_is_killed_before_any_of_its_steps_is_finished_by_the_
 
 
 def test_a_ref_that_was_written_after_its_run_was_cleaned_is_no_part_of_it(repo: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     cleaned(repo)
     ref = run_ref(run.id, "mine")
     git(repo, "update-ref", ref, run.tip)
@@ -460,7 +460,7 @@ def test_a_ref_that_was_written_after_its_run_was_cleaned_is_no_part_of_it(repo:
 
 
 def test_a_clean_in_another_process_is_told_who_cleans(repo: Path) -> None:
-    run_plan(repo, writes("one"))
+    run_and_merge(repo, writes("one"))
     with hold_cleaning(repo / ".git/otto"):
         done = subprocess.run(
             [sys.executable, "-m", "otto_core.cli.main", "clean"],
@@ -481,7 +481,7 @@ def test_r_s3_cleaning_beside_builds_loses_nothing_of_them(repo: Path, otto: Ott
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen(["sh", "-c", script], cwd=repo, env=env, stdout=subprocess.DEVNULL) as cleaner:
         try:
-            runs = [run_plan(repo, *(writes(f"{name}{turn}") for name in "abc")) for turn in range(4)]
+            runs = [run_and_merge(repo, *(writes(f"{name}{turn}") for name in "abc")) for turn in range(4)]
         finally:
             (repo.parent / "enough").touch()
         assert cleaner.wait() == 0
@@ -501,7 +501,7 @@ def newest_of(repo: Path, run_id: str) -> Run:
 
 
 def test_r_s3_a_clean_that_is_killed_for_real_is_finished_by_the_next(repo: Path) -> None:
-    run = run_plan(repo, *(writes(f"task{number}") for number in range(6)))
+    run = run_and_merge(repo, *(writes(f"task{number}") for number in range(6)))
     program = (
         "import os, pathlib, sys\n"
         "from otto_core.clean import clean\n"
@@ -525,7 +525,7 @@ def test_r_s3_a_clean_that_is_killed_for_real_is_finished_by_the_next(repo: Path
 
 
 def test_a_person_who_retries_at_the_same_moment_goes_first(repo: Path) -> None:
-    run = run_plan(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
+    run = run_and_merge(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
 
     def before(step: str) -> None:
         if step == f"noting that {run.id} is cleaned":
@@ -539,7 +539,7 @@ def test_a_person_who_retries_at_the_same_moment_goes_first(repo: Path) -> None:
 
 
 def test_a_ref_that_moves_at_the_last_moment_stays(repo: Path) -> None:
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     ref = run_ref(run.id, "tip")
 
     def before(step: str) -> None:

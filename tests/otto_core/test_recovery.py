@@ -1,5 +1,6 @@
 """A landing that was cut off is settled from Git alone: it is on the branch, or it never happened (X3)."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -7,13 +8,16 @@ import pytest
 from merge.objects import Oid
 from merge.swap import swap
 from otto_core import events as ev
+from otto_core.decide import decide_on
+from otto_core.decisions import approve
 from otto_core.git.repository import GitRepository
-from otto_core.journal import Journal
+from otto_core.journal import STORE, Journal
 from otto_core.landing import Lander
-from otto_core.model import TaskStatus
+from otto_core.model import Outcome, TaskStatus
 from otto_core.reconcile import reconcile, reconcile_all
 from otto_core.recovery import REPLAY, Effect, First
 from otto_core.refnames import run_ref
+from otto_core.resume import Limits, resume
 from otto_core.runlock import hold
 from otto_core.state import Run
 from otto_core.transitions import TRANSITIONS
@@ -155,6 +159,36 @@ def test_r_x10_what_a_person_says_of_a_rewritten_tip_is_done(
     assert after.tasks["two"].status is expected[then]
     assert tip == after.tip == (landing.candidate if then == "landed" else before.tip)
     assert reconciled(repo, after) == after
+
+
+def test_r_x10_what_a_person_says_is_done_before_the_verb_returns(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = cut_off(repo, monkeypatch, after_swap=True)
+    git(repo, "update-ref", "-d", run_ref(run.id, "tip"))
+    unknown = reconciled(repo, run)
+    landing = unknown.tasks["two"].landing
+    assert landing is not None
+    decided = decide_on(GitRepository.discover(repo), run.id, lambda now: approve(now, "two", "ada@workshop"))
+    assert decided.run.tasks["two"].status is TaskStatus.LANDED
+    assert git(repo, "rev-parse", run_ref(run.id, "tip")) == landing.candidate
+    assert git(repo, "rev-parse", "otto/test") == landing.candidate
+
+
+def test_a_clock_that_jumps_changes_nothing_but_the_times_that_are_shown(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jumps = itertools.cycle(["2031-01-01T00:00:00.000000+00:00", "1999-12-31T23:59:59.000000+00:00"])
+    opened = Journal.open
+    monkeypatch.setattr(Journal, "open", lambda path, **more: opened(path, now=lambda: next(jumps), **more))
+    run = cut_off(repo, monkeypatch, after_swap=True)
+    monkeypatch.setattr(Journal, "open", lambda path, **more: opened(path, now=lambda: next(jumps), **more))
+    after = resume(GitRepository.discover(repo), run.id, Limits())
+    assert after.outcome is Outcome.LANDED
+    with opened(GitRepository.discover(repo).store / STORE) as journal:
+        told = list(journal.events(run.id))
+    assert {stored.at[:4] for stored in told} == {"2031", "1999"}
+    assert [stored.seq for stored in told] == sorted(stored.seq for stored in told)
 
 
 def test_r_x10_a_tip_that_a_person_set_back_answers_by_itself(

@@ -101,9 +101,23 @@ def test_r_x4_o11_a_resume_does_what_the_row_of_a_state_allows_and_no_more(
     assert repeated.count("ran") == executes, "the command"
     checks = Effect.CHECK in row.repeats or executes
     assert repeated.count("checked") == checks, "the checks"
+    assert journalled(repo, run, after) == {
+        ev.AttemptStarted: executes,
+        ev.LandingStarted: Effect.PREPARE in row.repeats or (executes and ENDS[state] is S.LANDED),
+        ev.LandingLost: Effect.SWAP in row.repeats,
+        ev.BranchPublished: ENDS[state] is S.LANDED and state is not S.LANDED,
+    }
     lost = [attempt.end for attempt in after.tasks["one"].attempts if getattr(attempt.end, "lost", False)]
     assert bool(lost) == (row.first is First.SALVAGE)
     assert landings(repo, after) == (["one"] if ENDS[state] is S.LANDED else []), "never twice"
+
+
+def journalled(repo: Path, before: Run, after: Run) -> dict[type, int]:
+    """Count the events of a resume that tell of an effect."""
+    kinds = (ev.AttemptStarted, ev.LandingStarted, ev.LandingLost, ev.BranchPublished)
+    with Journal.open(GitRepository.discover(repo).store / STORE) as journal:
+        events = [stored.event for stored in journal.events(after.id, after=before.seq)]
+    return {kind: sum(isinstance(event, kind) for event in events) for kind in kinds}
 
 
 def landings(repo: Path, run: Run) -> list[str]:
@@ -112,20 +126,21 @@ def landings(repo: Path, run: Run) -> list[str]:
     return git(repo, "log", "--first-parent", told, f"{run.start.base}..{run.tip}").split()
 
 
-def test_r_s10_what_stands_on_a_landing_that_was_cut_off_starts_from_it(
+def test_r_s10_o11_what_stands_on_a_landing_that_was_cut_off_starts_from_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repo = make_repo(tmp_path)
+    repo, ledger = make_repo(tmp_path), tmp_path / "ledger"
     live = die_at(monkeypatch, ev.LandingApplied, before=True)
     two = feature("two", "cp one.txt two.txt", depends_on=["one"])
     with pytest.raises(Killed):
-        run_plan(repo, feature("one", "echo 1 > one.txt"), two)
+        run_plan(repo, feature("one", f"echo 1 > one.txt; echo ran >> {ledger}"), two)
     live()
     run = newest(repo)
     assert run.tasks["one"].status is S.LANDING
     after = resume(GitRepository.discover(repo), run.id, Limits())
     assert after.tasks["two"].attempts[0].start.base == after.tasks["one"].commit
     assert landings(repo, after) == ["two", "one"]
+    assert ledger.read_text() == "ran\n", "what is on the branch is neither executed nor landed again"
 
 
 def test_r_o10_a_landing_is_claimed_once_a_live_claimant_is_not_robbed_and_a_dead_one_is_recovered(

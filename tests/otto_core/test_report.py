@@ -54,6 +54,7 @@ def test_the_document_has_the_keys_of_the_interface_in_its_order(repo: Path) -> 
             "budget",
             "locks",
             "sandbox",
+            "paused",
             "warnings",
         )
     ]
@@ -227,7 +228,6 @@ def test_a_regression_names_the_check(repo: Path) -> None:
         pytest.param(Outcome.LANDED, True, ["otto land"], id="landed"),
         pytest.param(Outcome.RUNNING, True, ["otto log"], id="running"),
         pytest.param(Outcome.REGRESSION, True, ["otto logs --check --run"], id="regression"),
-        pytest.param(Outcome.BUDGET, True, ["otto resume", "otto land"], id="budget"),
         pytest.param(Outcome.WAITING, True, ["otto resume", "otto land"], id="waiting"),
         pytest.param(Outcome.INTERRUPTED, False, ["otto resume"], id="interrupted before anything landed"),
     ],
@@ -241,6 +241,12 @@ def test_the_next_commands_fit_the_outcome(
     if outcome is not Outcome.RUNNING:
         built.pause(outcome)
     assert [step.command for step in next_steps(built.run)] == [f"{c} r-20261120-aaaa" for c in commands]
+
+
+def test_b6_a_spent_budget_is_followed_by_a_larger_one(repo: Path) -> None:
+    built = RunBuilder(repo, task("a"), wall_s=1.0)
+    built.pause(Outcome.BUDGET)
+    assert [step.command for step in next_steps(built.run)] == ["otto resume r-20261120-aaaa --wall DURATION"]
 
 
 @pytest.mark.parametrize(

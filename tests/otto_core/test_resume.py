@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -323,6 +324,7 @@ def test_i8_a_killed_and_resumed_run_leaves_the_users_repository_alone(repo: Pat
 
 
 def test_downtime_does_not_count_as_work(repo: Path, otto: Otto) -> None:
+    begun = time.monotonic()
     run = otto.build(otto.holds("one"))
     otto.kill()
     otto.let_go("one")
@@ -332,6 +334,7 @@ def test_downtime_does_not_count_as_work(repo: Path, otto: Otto) -> None:
     driven = [elapsed for elapsed in told if elapsed is not None]
     assert driven == sorted(driven)
     assert after.elapsed_s == driven[-1]
+    assert run.elapsed_s <= after.elapsed_s <= time.monotonic() - begun
 
 
 def test_the_lock_of_a_run_is_free_after_its_resume(repo: Path, otto: Otto) -> None:

@@ -8,13 +8,13 @@ import pytest
 
 from tests.builders import git, make_repo
 from tests.otto_core.cli.conftest import Otto
-from tests.otto_core.runs import feature, run_plan, writes
+from tests.otto_core.runs import feature, run_and_merge, writes
 
 
 def test_what_goes_and_what_stays_is_a_line_each_with_what_was_freed(tmp_path: Path, otto: Otto) -> None:
     repo = make_repo(tmp_path)
-    over = run_plan(repo, writes("one"))
-    failed = run_plan(repo, feature("two", "echo 2 > two.txt; exit 1", max_attempts=1))
+    over = run_and_merge(repo, writes("one"))
+    failed = run_and_merge(repo, feature("two", "echo 2 > two.txt; exit 1", max_attempts=1))
     ref = f"refs/otto/runs/{failed.id}/tasks/two/attempt-1"
     told = otto("clean", "--dry-run", at=repo)
     assert told.exit_code == 0, told.output
@@ -39,7 +39,7 @@ def test_where_nothing_was_built_there_is_nothing_to_clean(tmp_path: Path, otto:
 @pytest.mark.parametrize(("age", "goes"), [("2w", False), ("30d", False), ("1h30m", False), ("0", True)])
 def test_an_age_may_be_in_weeks_and_days(tmp_path: Path, otto: Otto, age: str, goes: bool) -> None:
     repo = make_repo(tmp_path)
-    run = run_plan(repo, writes("one"))
+    run = run_and_merge(repo, writes("one"))
     document = json.loads(otto("clean", "--json", "--older-than", age, at=repo).stdout)
     assert (run.id in [one["what"] for one in document["removed"]]) is goes
 
@@ -52,7 +52,7 @@ def test_what_is_no_age_is_a_usage_error(tmp_path: Path, otto: Otto) -> None:
 
 def test_of_a_cleaned_run_every_verb_says_what_is_gone(tmp_path: Path, otto: Otto) -> None:
     repo = make_repo(tmp_path)
-    run = run_plan(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
+    run = run_and_merge(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
     otto("clean", at=repo)
     status = otto("status", at=repo)
     assert status.exit_code == 0
@@ -74,7 +74,9 @@ def test_of_a_cleaned_run_every_verb_says_what_is_gone(tmp_path: Path, otto: Ott
 
 def test_what_git_has_collected_of_a_cleaned_run_is_told(tmp_path: Path, otto: Otto) -> None:
     repo = make_repo(tmp_path)
-    run_plan(repo, feature("one", 'echo "$OTTO_ATTEMPT" > one.txt; test "$OTTO_ATTEMPT" = 2', max_attempts=2))
+    run_and_merge(
+        repo, feature("one", 'echo "$OTTO_ATTEMPT" > one.txt; test "$OTTO_ATTEMPT" = 2', max_attempts=2)
+    )
     otto("clean", at=repo)
     git(repo, "-c", "gc.reflogExpire=now", "gc", "--quiet", "--prune=now")
     assert otto("show", "one", at=repo).exit_code == 0

@@ -25,9 +25,9 @@ def test_the_journal_is_told_one_event_a_line(shop: Path, otto: Otto) -> None:
     assert "coupons    attempt 1 failed after 0.4s (write_gate): the write gate refused" in "\n".join(told)
 
 
-def test_the_journal_as_json_lines_gives_every_event_back(shop: Path, otto: Otto) -> None:  # noqa: ARG001
+def test_r_x9_the_journal_as_json_lines_gives_every_event_back_with_its_run(shop: Path, otto: Otto) -> None:  # noqa: ARG001
     rows = [json.loads(line) for line in otto("log", "--json").stdout.splitlines()]
-    assert all(list(row) == ["seq", "at", "type", "body"] for row in rows)
+    assert all(list(row) == ["seq", "run", "at", "type", "body"] for row in rows)
     assert [row["seq"] for row in rows] == list(range(1, len(rows) + 1))
     assert {row["type"] for row in rows} >= {"run_started", "plan_stored", "landing_applied", "run_finished"}
     for row in rows:
