@@ -7,21 +7,16 @@ import click
 
 from otto_core.build import build as run_to_the_end
 from otto_core.build import require_place
-from otto_core.cli import live, output, select
-from otto_core.cli.ending import refuse_locked, tell_end
-from otto_core.cli.land import Landing, land_built
+from otto_core.cli import live, output
+from otto_core.cli.ending import end
 from otto_core.cli.plan import require_plan, show_plan, tell_warnings
 from otto_core.cli.waiting import wait_option
 from otto_core.compose import Composed, Locking, compose
-from otto_core.delivery import Order, require_branch
+from otto_core.delivery import require_branch
 from otto_core.errors import Interrupted, UsageError
 from otto_core.execution import claim_orphans
-from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
 from otto_core.kernel import spare_memory
-from otto_core.model import Outcome
-from otto_core.scheduler import exit_code
-from otto_core.state import Run
 
 
 @click.command()
@@ -91,24 +86,7 @@ def build(  # noqa: PLR0913 -- a parameter for each option
             observe=view,
             warn=output.warn,
         )
-    with select.opened() as (_, journal):
-        run = record_shown(repository, journal, run)
-    refuse_locked(run, as_json=as_json)
-    landing = Landing(None, exit_code(run))
-    if into and run.outcome is Outcome.LANDED:
-        order = Order(run.id, f"refs/heads/{into}", str(target))
-        landing = land_built(repository, order, run.settings.durability)
-        with select.opened() as (_, journal):
-            run = journal.refresh(run)
-    _tell(repository, run, landing, into, as_json=as_json)
-    context.exit(landing.exit_code)
-
-
-def _tell(repository: GitRepository, run: Run, landing: Landing, into: str | None, *, as_json: bool) -> None:
-    """Print how the run ended, and with `--into` how its landing did."""
-    tell_end(repository, run, {"delivery": landing.document(into)} if into else {}, as_json=as_json)
-    if not as_json:
-        landing.tell(into)
+    context.exit(end(repository, run, into, target, as_json=as_json))
 
 
 def _ask(composed: Composed, locking: Locking) -> None:

@@ -6,15 +6,14 @@ from typing import Final
 import click
 
 from otto_core.cli import live, output, select
-from otto_core.cli.ending import refuse_locked, tell_end
+from otto_core.cli.ending import end
 from otto_core.cli.waiting import wait_option
+from otto_core.delivery import require_branch
 from otto_core.execution import claim_orphans
-from otto_core.freshness import record_shown
 from otto_core.git.repository import GitRepository
 from otto_core.kernel import spare_memory
 from otto_core.resume import Limits
 from otto_core.resume import resume as go_on
-from otto_core.scheduler import exit_code
 from planner.durations import parse_duration
 
 _NONE: Final = "none"
@@ -38,6 +37,7 @@ def _read_wall(_context: click.Context, _option: click.Parameter, value: str | N
 )
 @click.option("--concurrency", type=click.IntRange(1, 256), help="How many tasks run at once from now on.")
 @wait_option
+@click.option("--into", metavar="BRANCH", help="When all is well, land the result on this branch.")
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON document; progress goes to standard error."
 )
@@ -49,6 +49,7 @@ def resume(
     wall: float | str | None,
     concurrency: int | None,
     wait_s: float | None,
+    into: str | None,
     as_json: bool,
 ) -> None:
     """Continue a run after a crash, an interrupt, an exhausted budget or a wait.
@@ -59,6 +60,7 @@ def resume(
     with select.opened() as (_, journal):
         run_id = select.run_id(journal.run_ids(), run_name)
     repository = GitRepository.discover(Path.cwd())
+    target = require_branch(repository, into) if into else None
     spare_memory()
     if context.obj:
         claim_orphans()
@@ -70,8 +72,4 @@ def resume(
     )
     with live.choose() as view:
         run = go_on(repository, run_id, limits, observe=view, warn=output.warn)
-    with select.opened() as (_, journal):
-        run = record_shown(repository, journal, run)
-    refuse_locked(run, as_json=as_json)
-    tell_end(repository, run, {}, as_json=as_json)
-    context.exit(exit_code(run))
+    context.exit(end(repository, run, into, target, as_json=as_json))

@@ -48,7 +48,7 @@ POINTS: Mapping[str, int] = {
     "landing.commit": 5,
     "landing.delete": 4,
     "linked.unregister": 7,
-    "locks.write": 14,
+    "locks.write": 10,
     "made.forget": 5,
     "process.start": 19,
     "ref.attempt": 7,

@@ -59,6 +59,18 @@ def test_a_resume_in_json_is_the_document_of_a_build(repo: Path, otto: Otto, fai
     assert (told["run"], told["outcome"]) == (failed, "landed")
 
 
+def test_what_a_resume_lands_can_go_into_a_branch_at_once(
+    repo: Path, otto: Otto, failed: str, go: Path
+) -> None:
+    git(repo, "branch", "next")
+    otto("retry", "one", at=repo)
+    go.touch()
+    result = otto("resume", failed, "--into", "next", at=repo)
+    assert result.exit_code == 0, result.output
+    assert git(repo, "show", "next:two.txt") == "two"
+    assert otto("resume", "--into", "nowhere", at=repo).exit_code == USAGE
+
+
 @pytest.mark.usefixtures("failed")
 def test_a_run_that_is_over_stays_as_it_is_and_tells_how_it_ended(repo: Path, otto: Otto) -> None:
     before = newest(repo)
