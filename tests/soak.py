@@ -14,21 +14,19 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import psutil
 import yaml
 
 from otto_core import events as ev
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.model import Outcome, TaskStatus
-from otto_core.process import MARKER
 from otto_core.refnames import run_ref, task_ref
 from otto_core.state import Run
 from tests.builders import git, make_repo
+from tests.otto_core.killed_runs import carriers
 
 _OTTO = (sys.executable, "-m", "otto_core.cli.main")
 _MEAN_S = 1.0
@@ -181,7 +179,7 @@ def examine(repo: Path, ledger: Path) -> Tally:
         salvaged=sum(end.snapshot is not None for end in lost),
         duplicate_landings=len(landed) - len(set(landed)),
         lost_attempts=sum(not _is_kept(repo, run, *line.split()) for line in ledger.read_text().splitlines()),
-        leftover_processes=sum(1 for _ in _carriers(run)),
+        leftover_processes=len(carriers(run)),
         unlanded_tasks=sum(task.status is not TaskStatus.LANDED for task in run.tasks.values())
         + len(set(run.tasks) ^ set(landed))
         + (run.outcome is not Outcome.LANDED),
@@ -203,16 +201,6 @@ def _is_kept(repo: Path, run: Run, task: str, attempt: str) -> bool:
         if shown.returncode == 0 and shown.stdout == f"{task} {attempt}\n":
             return True
     return False
-
-
-def _carriers(run: Run) -> Iterable[int]:
-    """List the living processes of a run."""
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get(MARKER, "").startswith(f"{run.id}/"):
-                yield process.pid
-        except psutil.Error:
-            continue
 
 
 def main() -> int:
