@@ -92,7 +92,7 @@ def _swap(
     deadline, met = time.monotonic() + wait, False
     while True:
         try:
-            with _locked(repo, ref, max(0.0, deadline - time.monotonic())) as transaction:
+            with _locked(repo, ref, deadline, wait) as transaction:
                 actual = _value(repo, ref)
                 if met and actual == wanted:
                     return Swapped()
@@ -113,9 +113,11 @@ def _swap(
 
 
 @contextmanager
-def _locked(repo: Repository, ref: str, wait: float) -> Iterator[ReferenceTransaction]:
-    """Hold the lock of `ref`; what the block queued is committed when it ends normally."""
-    deadline = time.monotonic() + wait
+def _locked(repo: Repository, ref: str, deadline: float, wait: float) -> Iterator[ReferenceTransaction]:
+    """Hold the lock of `ref`; what the block queued is committed when it ends normally.
+
+    It is waited for until `deadline` (monotonic seconds), which is `wait` seconds from when that began.
+    """
     pause = _FIRST_PAUSE
     while True:
         # A failed lock poisons nothing, but a transaction is cheap and a fresh one needs no such argument.

@@ -169,6 +169,8 @@ class Driver:
                     await self._pause(action)
                 case EndExecution():
                     raise RuntimeError("what executes is not under way")
+                case Land() if any(isinstance(other, Land) for other in self._under_way):
+                    pass  # one at a time, also where the task of the other was skipped meanwhile
                 case _ if action not in self._under_way:
                     self._under_way[action] = asyncio.create_task(self._begin(action))
         return session.run is not before

@@ -72,7 +72,7 @@ class Lander:
     async def land(self, name: str) -> None:
         """Bring what a task produced onto the tip, or journal why it may not be there."""
         session = self.session
-        while (produced := session.run.tasks[name].produced) and name in session.run.queue:
+        while (produced := session.run.tasks[name].produced) and session.run.queue[:1] == (name,):
             seen = session.run
             prepared = await session.in_thread(partial(self._prepare, name, produced))
             match prepared:

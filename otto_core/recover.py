@@ -53,7 +53,7 @@ def recover(repository: GitRepository, journal: Journal, run: Run, roots: Collec
     _end_processes(repository, run, steps)
     for root in roots:
         for slot, occupant in occupied(root):
-            if run_of(occupant.marker, repository.store) == run.id:
+            if not occupant.marker or run_of(occupant.marker, repository.store) == run.id:
                 _salvage(slot, repository)
     for step in steps:
         match step:

@@ -156,7 +156,7 @@ def _end_without_base(repository: GitRepository, journal: Journal, run: Run) -> 
     """Bring a cancelled run to its end whose base is gone, so that nothing of it can be driven any more."""
     run = recover(repository, journal, run, {Path(run.settings.worktrees)} if run.settings.worktrees else ())
     while not run.outcome.is_final and not run.landing:
-        for action in decide(run, run.elapsed_s):
+        for action in decide(structs.replace(run, outcome=Outcome.RUNNING), run.elapsed_s):
             match action:
                 case Settle(task, reason):
                     run = append(journal, run, ev.TaskFailed(task=task, reason=reason))

@@ -90,9 +90,13 @@ class Session:
         timed = [structs.replace(event, elapsed_s=round(self.elapsed_s, 3)) for event in events]
         match self.journal.append(seen or self.run, timed):
             case Appended(run):
-                self.run, self.drives = run, run.drives
-                for event in timed:
-                    self.observe(event, run)
+                before, self.run, self.drives = self.run.seq, run, run.drives
+                if run.seq == before + len(timed):
+                    for event in timed:
+                        self.observe(event, run)
+                else:  # what others journalled in between is news, too
+                    for stored in self.journal.events(run.id, after=before):
+                        self.observe(stored.event, run)
                 return True
             case Outdated():
                 self.catch_up()

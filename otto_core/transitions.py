@@ -209,6 +209,7 @@ def _next(run: Run, task: TaskState, event: ev.TaskEvent) -> TaskState:
 def _next_of_landing(run: Run, task: TaskState, event: ev.LandingStep | ev.LandingDecided) -> TaskState:
     match event:
         case ev.LandingStarted():
+            _require(run.landing is None, run, event, f"{run.landing!r} is landing")
             _require_coverage(run, task, event)
             return replace(task, status=S.LANDING, landing=event)
         case ev.LandingApplied():

@@ -13,6 +13,7 @@ from otto_core.decisions import cancel as decision
 from otto_core.environment import person
 from otto_core.errors import ExitCode
 from otto_core.git.repository import GitRepository
+from otto_core.model import Outcome
 from otto_core.resume import Limits, resume
 from otto_core.runlock import is_driven
 from otto_core.scheduler import exit_code
@@ -32,7 +33,7 @@ def cancel(context: click.Context, *, run_name: str | None, as_json: bool) -> No
         run_id = select.run_id(journal.run_ids(), run_name)
     repository = GitRepository.discover(Path.cwd())
     decided = decide_on(repository, run_id, partial(decision, by=person()))
-    if is_driven(repository.store, run_id):
+    if decided.run.outcome is Outcome.RUNNING and is_driven(repository.store, run_id):
         tell(repository, decided, as_json=as_json)
         return
     with live.choose() as view:

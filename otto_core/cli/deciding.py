@@ -13,6 +13,7 @@ from otto_core.decide import Decided, decide_on
 from otto_core.decisions import Verb, together
 from otto_core.environment import person
 from otto_core.git.repository import GitRepository
+from otto_core.model import Outcome
 from otto_core.runlock import is_driven
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -46,7 +47,8 @@ def decide_about(names: Sequence[str], run_name: str | None, verb: Verb, *, as_j
 
 def tell(repository: GitRepository, decided: Decided, *, as_json: bool) -> None:
     """Say what was decided, and who goes on."""
-    run, driven = decided.run, is_driven(repository.store, decided.run.id)
+    run = decided.run
+    driven = run.outcome is Outcome.RUNNING and is_driven(repository.store, run.id)
     told = [(subject(event), sentence(event, run)) for event in decided.events]
     if as_json:
         output.json_document(

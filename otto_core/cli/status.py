@@ -65,7 +65,7 @@ def differences(repository: ProgramView, run: Run) -> list[str]:
     tip = repository.ref(tip_ref)
     if tip is None:
         found.append(f"{tip_ref} is gone; the journal's last tip is {run.tip[:SHORT]}")
-    elif run.landing is not None and str(tip) == _candidate(run, run.landing):
+    elif run.landing is not None and run.outcome is not Outcome.RUNNING and str(tip) == _candidate(run):
         found.append(f"{run.landing!r} landed when its driver died; `otto resume {run.id}` records it")
     elif str(tip) != run.tip and run.outcome is not Outcome.RUNNING:
         found.append(f"{tip_ref} is at {str(tip)[:SHORT]}, the journal says {run.tip[:SHORT]}")
@@ -79,8 +79,9 @@ def differences(repository: ProgramView, run: Run) -> list[str]:
     return found
 
 
-def _candidate(run: Run, name: str) -> str | None:
-    landing = run.tasks[name].landing
+def _candidate(run: Run) -> str | None:
+    """Give the commit that was landing when the driver died."""
+    landing = run.tasks[run.landing].landing if run.landing else None
     return landing.candidate if landing else None
 
 

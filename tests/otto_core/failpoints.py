@@ -133,10 +133,10 @@ def _arm_refs(tell: Tell) -> None:
     locked = swap._locked
 
     @contextmanager
-    def telling(repo: Any, ref: str, wait: float) -> Iterator[Any]:
+    def telling(repo: Any, ref: str, deadline: float, wait: float) -> Iterator[Any]:
         told = kind_of(ref)
         tell(told, "before")
-        with locked(repo, ref, wait) as transaction:
+        with locked(repo, ref, deadline, wait) as transaction:
             yield transaction
             tell(told, "within")
         tell(told, "after")

@@ -12,6 +12,7 @@ from otto_core.decide import decide_on
 from otto_core.decisions import Decision, cancel, retry, skip
 from otto_core.errors import ExitCode
 from otto_core.git.repository import GitRepository
+from otto_core.journal import STORE, Journal, Stored
 from otto_core.model import Outcome, TaskStatus
 from otto_core.refnames import run_ref
 from otto_core.slots import Slot
@@ -110,3 +111,31 @@ def test_a_cancelled_run_whose_task_is_tried_again_goes_on(repo: Path, otto: Ott
     assert otto.ended() == ExitCode.INCOMPLETE
     decide_on(repository, run.id, lambda now: retry(now, "one", PERSON))
     assert newest(repo).outcome is Outcome.WAITING
+
+
+def test_i2_what_is_skipped_and_tried_again_while_it_is_checked_lands_after_what_landed_before_it(
+    repo: Path, otto: Otto
+) -> None:
+    """One landing is under way at a time, whatever becomes of the task that it was for."""
+    two = feature("two", "sleep 0.2; echo two > two.txt")
+    run = otto.build(writes("one"), two, until="check", verify={"each": [otto.hold("check")]})
+    until(lambda: newest(repo).tasks["two"].status is TaskStatus.PRODUCED)
+    lock = repo / ".git/refs/heads/otto/test.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()  # what publishes waits for it, which leaves time for another landing
+    repository = GitRepository.discover(repo)
+    decide_on(repository, run.id, skip_one)
+    until(lambda: any(stored.event.type == "task_skipped" for stored in journalled(repo, run)))
+    decide_on(repository, run.id, lambda now: retry(now, "one", PERSON))
+    until(lambda: len(newest(repo).tasks["one"].attempts) == 2)
+    otto.let_go("check")
+    assert otto.ended() == ExitCode.OK
+    events = [stored.event for stored in journalled(repo, run)]
+    landings = [event.type for event in events if isinstance(event, ev.LandingStarted | ev.LandingApplied)]
+    assert landings == ["landing_started", "landing_applied"] * 2
+    assert git(repo, "rev-parse", run_ref(run.id, "tip")) == newest(repo).tip
+
+
+def journalled(repo: Path, run: Run) -> list[Stored]:
+    with Journal.open(GitRepository.discover(repo).store / STORE) as journal:
+        return list(journal.events(run.id))

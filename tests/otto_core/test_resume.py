@@ -478,3 +478,12 @@ def test_a_task_of_a_dead_driver_is_refused_a_skip_with_the_way_to_settle_it(rep
     with pytest.raises(UsageError) as refused:
         decide_on(GitRepository.discover(repo), run.id, lambda now: skip(now, "one", "ada@workshop"))
     assert f"otto resume {run.id}" in refused.value.hint
+
+
+def test_a_cancelled_run_that_was_paused_comes_to_its_end_without_its_base(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one"))
+    otto.kill(signal.SIGINT)
+    base = run.start.base
+    (repo / ".git/objects" / base[:2] / base[2:]).unlink()
+    decide_on(GitRepository.discover(repo), run.id, lambda now: cancel(now, "ada@workshop"))
+    assert resumed(repo, run).outcome is Outcome.FAILED

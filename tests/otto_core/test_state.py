@@ -158,6 +158,15 @@ def test_apply_leaves_the_old_state_as_it_was() -> None:
     assert (dict(before.tasks), before.ready, before.running) == picture
 
 
+def test_i2_one_landing_is_under_way_at_a_time() -> None:
+    sim = Simulation(begin(a_plan(a_task("a"), a_task("c"))))
+    sim.attempt("a", "produced")
+    sim.attempt("c", "produced")
+    sim.record(landing_started(sim))
+    with pytest.raises(IllegalTransition, match="'a' is landing"):
+        apply(sim.run, landing_started(sim, task="c"))
+
+
 def test_an_event_of_an_unknown_task_is_refused() -> None:
     with pytest.raises(IllegalTransition, match="no task 'zzz'"):
         apply(simulation().run, ev.TaskFailed(task="zzz", reason=a_reason(ReasonKind.CONFLICT)))
