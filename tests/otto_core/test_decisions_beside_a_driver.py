@@ -1,7 +1,11 @@
 """A person decides in the very moment in which a driver acts: one of both is told to look again."""
 
+import random
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,18 +13,19 @@ import pytest
 from otto_core import attempts
 from otto_core import events as ev
 from otto_core.decide import decide_on
-from otto_core.decisions import Decision, cancel, retry, skip
-from otto_core.errors import ExitCode
+from otto_core.decisions import Decision, cancel, retry, skip, together
+from otto_core.errors import ExitCode, UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal, Stored
 from otto_core.model import Outcome, TaskStatus
 from otto_core.refnames import run_ref
+from otto_core.resume import Limits, resume
 from otto_core.slots import Slot
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.killed_runs import carriers
-from tests.otto_core.runs import feature, run_plan, writes
+from tests.otto_core.runs import feature, run_plan, write_plan, writes
 from tests.otto_core.test_leftovers import until
 
 PERSON = "ada@workshop"
@@ -139,3 +144,51 @@ def test_i2_what_is_skipped_and_tried_again_while_it_is_checked_lands_after_what
 def journalled(repo: Path, run: Run) -> list[Stored]:
     with Journal.open(GitRepository.discover(repo).store / STORE) as journal:
         return list(journal.events(run.id))
+
+
+SEEDS = [*range(3), *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(3, 40))]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_i2_r_x6_whatever_a_person_decides_and_when_what_landed_is_on_the_branch_once(
+    repo: Path, otto: Otto, seed: int
+) -> None:
+    chance = random.Random(seed)
+    names = [f"t{number}" for number in range(6)]
+    tasks = [
+        feature(
+            name,
+            f"sleep 0.{chance.randrange(5)}; echo {name} > {name}.txt; {chance.choice(['', 'exit 1'])}",
+            depends_on=chance.sample(names[:number], min(number, chance.randrange(2))),
+            max_attempts=2,
+        )
+        for number, name in enumerate(names)
+    ]
+    plan = write_plan(repo, *tasks, verify={"each": ["sleep 0.1"], "final": ["sleep 0.1"]})
+    otto.process = otto.start("build", "--plan", str(plan))
+    until(lambda: bool(runs_of(repo)))
+    repository, decisions = GitRepository.discover(repo), 0
+    while otto.process.poll() is None:
+        time.sleep(chance.random() * 0.15)
+        name, verb = chance.choice(names), chance.choice([skip, retry, retry])
+        if decisions < 40:
+            with suppress(UsageError):  # the state forbids it, as it may
+                decide_on(repository, newest(repo).id, partial(together, verb, names={name}, by=PERSON))
+                decisions += 1
+    assert otto.ended() in (ExitCode.OK, ExitCode.INCOMPLETE, ExitCode.WAITING)
+    run = newest(repo)
+    told = "--format=%(trailers:key=Otto-Task,valueonly,separator=)"
+    tip = run_ref(run.id, "tip")
+    on_branch = git(repo, "log", "--first-parent", told, f"{run.start.base}..{tip}").split()
+    landed = [name for name, task in run.tasks.items() if task.status is TaskStatus.LANDED]
+    assert sorted(on_branch) == sorted(landed)
+    assert carriers(run) == []
+    assert resume(repository, run.id, Limits()).outcome.is_final
+
+
+def runs_of(repo: Path) -> list[str]:
+    journal = Journal.read(GitRepository.discover(repo).store / STORE)
+    if journal is None:
+        return []
+    with journal:
+        return journal.run_ids()
