@@ -30,8 +30,7 @@ from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.linked import identity, unregistered_after
 from otto_core.model import Telemetry
-from otto_core.occupancy import Occupant, Work, leave, occupy
-from otto_core.places import identity as identity_of
+from otto_core.occupancy import Occupant, leave, occupy, work_of
 from otto_core.places import remove, write_new
 from otto_core.refnames import task_ref
 from otto_core.refs import pin
@@ -124,26 +123,10 @@ async def _prepare(
             await session.in_thread(partial(_lay_over, session, slot, pinned, name))
         write_new(slot.prompt_file, stored.plan.task(name).prompt.encode())
         place = _place(session, slot, started)
-        occupy(slot, _occupant(slot, pinned, started, place.marker))
+        occupy(slot, Occupant(marker=place.marker, work=work_of(pinned, started, slot)))
     except (OSError, RepositoryUnusable, GitError) as error:
         return broken(error, behalf)
     return place
-
-
-def _occupant(slot: Slot, run: Run, started: ev.AttemptStarted, marker: str) -> Occupant:
-    """Say who is about to use the slot, with all that it takes to keep what it writes."""
-    work = Work(
-        run=run.id,
-        task=started.task,
-        attempt=started.attempt,
-        base=started.base,
-        owns=run.spec(started.task).owns,
-        max_file_bytes=run.settings.max_file_bytes,
-        worktree=identity_of(slot.path),
-        linked=slot.linked,
-        apart=tuple(slot.apart),
-    )
-    return Occupant(marker=marker, work=work)
 
 
 def _not_begun(session: Session, started: ev.AttemptStarted, fitness: Unfit | Stopped) -> ev.AttemptEnd:

@@ -12,9 +12,11 @@ from pathlib import Path
 
 import msgspec
 
+from otto_core.events import AttemptStarted
 from otto_core.model import GitPath, json_of, path_in
-from otto_core.places import remove, write_new
+from otto_core.places import identity, remove, write_new
 from otto_core.slots import Slot
+from otto_core.state import Run
 from planner.record import Record
 
 _SUFFIX = ".occupant"
@@ -45,6 +47,26 @@ class Occupant(Record, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Name it for a person: the run, and what of it."""
         return self.marker.partition("@")[0] or "another Otto"
+
+
+def work_of(run: Run, started: AttemptStarted, slot: Slot) -> Work:
+    """Give all that it takes to keep what an attempt writes in a slot.
+
+    Raises:
+        OSError: the slot has no worktree.
+
+    """
+    return Work(
+        run=run.id,
+        task=started.task,
+        attempt=started.attempt,
+        base=started.base,
+        owns=run.spec(started.task).owns,
+        max_file_bytes=run.settings.max_file_bytes,
+        worktree=identity(slot.path),
+        linked=slot.linked,
+        apart=tuple(slot.apart),
+    )
 
 
 def occupy(slot: Slot, occupant: Occupant) -> None:

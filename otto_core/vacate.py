@@ -26,8 +26,8 @@ from otto_core.inventory import (
 )
 from otto_core.journal import Journal
 from otto_core.linked import entry_of, unregister
-from otto_core.occupancy import Work, occupant_of
-from otto_core.places import identity, remove
+from otto_core.occupancy import occupant_of, work_of
+from otto_core.places import remove
 from otto_core.runlock import hold
 from otto_core.salvage import is_held_by, place_of_kept, salvage, salvaged
 from otto_core.slots import Slot, claim, is_borrowed
@@ -130,18 +130,9 @@ class Vacating:
         commit = salvaged(self.repository, run.id, start.task, start.attempt)
         if commit is None or not is_directory(place):
             return False
-        work = Work(
-            run=run.id,
-            task=start.task,
-            attempt=start.attempt,
-            base=start.base,
-            owns=run.spec(start.task).owns,
-            max_file_bytes=run.settings.max_file_bytes,
-            worktree=identity(place),
-        )
         looking = Slot(place, root / OWN[0] / "clean", root / OWN[1] / "clean")
         try:
-            return is_held_by(commit, looking, self.repository, work)
+            return is_held_by(commit, looking, self.repository, work_of(run, start, looking))
         finally:
             remove(looking.own)
 
