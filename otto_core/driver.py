@@ -134,9 +134,7 @@ class Driver:
                     await self._wind_down()
                 outcome = Outcome.WAITING if isinstance(error, Locked) else Outcome.INTERRUPTED
                 with suppress(OttoError):  # the store itself may be what failed
-                    self._session.append(
-                        ev.RunPaused(outcome=outcome, message=error.message, hint=error.hint)
-                    )
+                    self._session.append(Pause(outcome, error.message, error.hint).event)
                 raise
             except BaseException:
                 await self._wind_down()
@@ -274,8 +272,7 @@ class Driver:
 
     async def _pause(self, pause: Pause) -> None:
         await self._wind_down()
-        paused = ev.RunPaused(outcome=pause.outcome, message=pause.message, hint=pause.hint)
-        while not self._session.append(paused):
+        while not self._session.append(pause.event):
             if self._session.run.cancelled:
                 return  # decided in this very moment: then it comes to its end instead
 

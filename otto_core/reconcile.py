@@ -64,7 +64,7 @@ def reconcile(repository: GitRepository, journal: Journal, run: Run) -> Run:
 
 def publish_anew(repository: GitRepository, journal: Journal, run: Run) -> Run:
     """Publish what landed and the branch does not have; where that is still not possible, nothing changes."""
-    if run.tip == (run.published.commit if run.published else run.start.base):
+    if not _has_more(run):
         return run
     event = publish(repository, run, Oid(hex=run.tip))
     same = run.withheld is not None and isinstance(event, ev.BranchWithheld) and event.why == run.withheld.why
@@ -98,5 +98,9 @@ def append(journal: Journal, run: Run, *events: ev.Event) -> Run:
 
 def _unpublished(run: Run) -> bool:
     """Tell whether something landed that the result branch was neither given nor refused."""
-    published = run.published.commit if run.published else run.start.base
-    return run.tip != published and run.withheld is None
+    return _has_more(run) and run.withheld is None
+
+
+def _has_more(run: Run) -> bool:
+    """Tell whether the tip has what was not published."""
+    return run.tip != (run.published.commit if run.published else run.start.base)

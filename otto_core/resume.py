@@ -87,7 +87,7 @@ def resume(
         for stored in journal.events(run_id, after=before):
             observe(stored.event, run)
         if pause := _stands_still(repository, run):
-            return run if _says(run, pause) else append(journal, run, _paused(pause))
+            return run if _says(run, pause) else append(journal, run, pause.event)
         locking = Locking(held=run.settings.locks == "held", wait_s=limits.lock_wait_s)
         if locking.held and locking.wait_s == 0 and not run.cancelled:
             left = [name for name, task in run.tasks.items() if not task.status.settled]
@@ -125,10 +125,6 @@ def _stands_still(repository: GitRepository, run: Run) -> Pause | None:
         return ask(run, unknown)
     moved = None if run.cancelled else astray(run, tip_of(repository, run))
     return Pause(Outcome.WAITING, moved.message, moved.hint) if moved else None
-
-
-def _paused(pause: Pause) -> ev.RunPaused:
-    return ev.RunPaused(outcome=pause.outcome, message=pause.message, hint=pause.hint)
 
 
 def _says(run: Run, pause: Pause) -> bool:

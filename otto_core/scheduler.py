@@ -56,6 +56,11 @@ class Pause:
     message: str
     hint: str = ""
 
+    @property
+    def event(self) -> ev.RunPaused:
+        """What to journal of it."""
+        return ev.RunPaused(outcome=self.outcome, message=self.message, hint=self.hint)
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:

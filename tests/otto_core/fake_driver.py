@@ -18,7 +18,7 @@ from otto_core.errors import Locked, OttoError, RepositoryUnusable, UsageError, 
 from otto_core.model import Outcome, Reason, ReasonKind, Telemetry
 from otto_core.reconcile import append
 from otto_core.recovery import Salvage, astray, plan
-from otto_core.resume import _paused, _says
+from otto_core.resume import _says
 from otto_core.scheduler import (
     Action,
     CheckFinally,
@@ -463,7 +463,7 @@ class FakeDriver:
             if pause := self._stands_still(run):
                 yield instant
                 if not _says(run, pause):
-                    append(cast(Any, self.journal), run, _paused(pause))
+                    append(cast(Any, self.journal), run, pause.event)
                 raise Waiting(pause.message, hint=pause.hint)
             yield instant
             self.session = seat(self.world, run, self.journal)
