@@ -8,7 +8,7 @@ Never this process, what it descends from, or the machine's first one.
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 
 import psutil
@@ -52,20 +52,38 @@ def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
 def _carriers(wanted: AbstractSet[bytes]) -> Iterator[Identity]:
     """Find the living processes with one of these entries in their environment.
 
-    Most are passed over after one small read. Of the others the environment is read again once it is known
-    who they are: an id may have become another's in between.
+    Most are passed over after one small read. Who shows no environment is looked at twice, a moment apart:
+    it may be in the midst of execve(2).
     """
     seen: set[int] = set()
+    blank: set[int] = set()
     for _ in range(_PASSES):
         new = set(psutil.pids()) - seen
         for pid in new:
-            if not wanted.isdisjoint(kernel.entries_of(pid)):
-                process = kernel.identity_of(pid)
-                if process is not None and not wanted.isdisjoint(kernel.entries_of(pid)):
-                    yield process
+            entries = kernel.entries_of(pid)
+            if not entries:
+                blank.add(pid)
+            elif process := _carrier(pid, wanted, entries):
+                yield process
         if not new:
-            return
+            break
         seen |= new
+    if blank:
+        time.sleep(_POLL_S)
+        for pid in blank:
+            if process := _carrier(pid, wanted, kernel.entries_of(pid)):
+                yield process
+
+
+def _carrier(pid: int, wanted: AbstractSet[bytes], entries: Iterable[bytes]) -> Identity | None:
+    """Give the process that has this id and one of these entries.
+
+    Its environment is read again once it is known who it is: an id may have become another's in between.
+    """
+    if wanted.isdisjoint(entries):
+        return None
+    process = kernel.identity_of(pid)
+    return process if process is not None and not wanted.isdisjoint(kernel.entries_of(pid)) else None
 
 
 def _is_alive(process: Identity) -> bool:

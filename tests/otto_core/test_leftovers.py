@@ -85,7 +85,7 @@ def test_r_s4_who_does_not_carry_exactly_the_marker_is_left_alone(start: Start, 
         start("env", f"NOT_{MARKER}={marker}", "sleep", "600"),
     ]
     shed = start("env", "-i", "sleep", "600", marked=marker)
-    until(lambda: not kernel.environment_of(shed.pid) and kernel.is_running(shed.pid))
+    until(lambda: psutil.Process(shed.pid).name() == "sleep")
     until(lambda: f"NOT_{MARKER}" in kernel.environment_of(spared[-1].pid))
     ended = start("sleep", "600", marked=marker)
     assert end_marked({marker, ""}) == ()
@@ -158,6 +158,23 @@ def test_r_s4_a_process_that_took_the_id_between_two_looks_is_left_alone(
     assert end_marked({marker}) == ()
     assert looks.count(stranger.pid) > 1
     assert stranger.poll() is None
+
+
+def test_i13_a_process_in_the_midst_of_execve_is_looked_at_again(
+    start: Start, marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment it shows no environment; that moment is held here for the first look."""
+    child = start("sleep", "600", marked=marker)
+    looks: list[int] = []
+
+    def entries_of(pid: int) -> list[bytes]:
+        looks.append(pid)
+        return [] if pid == child.pid and looks.count(pid) == 1 else kernel_entries(pid)
+
+    kernel_entries = kernel.entries_of
+    monkeypatch.setattr(kernel, "entries_of", entries_of)
+    assert end_marked({marker}) == ()
+    assert not kernel.is_running(child.pid)
 
 
 def test_i13_what_forks_on_while_it_is_looked_for_is_ended(start: Start, marker: str) -> None:
