@@ -20,6 +20,7 @@ from otto_core.session import Session
 from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot, borrow
 from otto_core.state import StoredPlan
+from otto_core.stop import Stop
 from planner.model import Command
 
 Judged = Exited | TimedOut | Overgrown | Stopped | NotStarted | Survived
@@ -27,7 +28,7 @@ Judged = Exited | TimedOut | Overgrown | Stopped | NotStarted | Survived
 
 
 class ChecksStopped(Exception):
-    """The driver is stopping; the check has no verdict."""
+    """The check was asked to stop; it has no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,23 +96,26 @@ class Checker:
     _loan: ExitStack = field(default_factory=ExitStack)
     _slot: Slot | None = None
 
-    async def judge(self, check: Check, commit: Oid, *, baseline: bool = False) -> Verdict | Reason:
+    async def judge(
+        self, check: Check, commit: Oid, stop: Stop, *, baseline: bool = False
+    ) -> Verdict | Reason:
         """Run one check on the tree of a commit and journal its verdict.
 
         A reason instead where the worktree could not be set up: that says nothing of the tree.
 
         Raises:
-            ChecksStopped: the driver is stopping.
+            ChecksStopped: `stop` is set.
 
         """
         async with self._turn:
+            gate = self.gate.until(stop)
             slot = self._borrowed()
             session = self.session
             await session.in_thread(lambda: furnish(slot, session.repository.here(), commit, session))
             behalf = Behalf(f"{check.subject}.check-setup.log", check.step.task, check.attempt)
             tree = str(session.repository.tree_of(commit))
             try:
-                fitness = await set_up(session, self.gate, slot, commit, behalf)
+                fitness = await set_up(session, gate, slot, commit, behalf)
                 place = self._place(slot, check, tree)
                 occupy(slot, Occupant(marker=place.marker))
             except OSError as error:
@@ -123,7 +127,7 @@ class Checker:
                     raise ChecksStopped
                 case Ready():
                     pass
-            ending = await self.gate.execute(check.step, place)
+            ending = await gate.execute(check.step, place)
             if not isinstance(ending, Survived):
                 leave(slot)
             if isinstance(ending, Unconfined):

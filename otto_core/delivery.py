@@ -267,10 +267,10 @@ async def _judge(
     with interruptible(session.stop.ask):
         try:
             for check in wanted:
-                verdict = of_a_fit_worktree(await checker.judge(check, commit))
+                verdict = of_a_fit_worktree(await checker.judge(check, commit, session.stop))
                 on_target = None
                 if verdict.result != "passed" and session.run.plan.verify.baseline:
-                    on_target = of_a_fit_worktree(await checker.judge(check, target))
+                    on_target = of_a_fit_worktree(await checker.judge(check, target, session.stop))
                 found.append(Judged(verdict, on_target))
                 tell(f"{verdict.result}: {verdict.command}")
                 if found[-1].counts:

@@ -12,6 +12,7 @@ import signal
 from base64 import b32encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
@@ -45,10 +46,12 @@ from otto_core.scheduler import (
     Settle,
     StartAttempt,
     decide,
+    is_obsolete,
     wakes_at,
 )
 from otto_core.session import Session
 from otto_core.state import Run
+from otto_core.stop import Stop
 from otto_core.writesets import Contention, write_set
 from planner.canonical import plan_id
 from planner.model import Plan
@@ -108,6 +111,15 @@ def create_run(
             raise RepositoryUnusable(f"a run {run_id} exists already", hint="build again")
 
 
+@dataclass(frozen=True, slots=True)
+class _Effect:
+    """What was begun for an action."""
+
+    done: asyncio.Task[None]
+    stop: Stop
+    """Set where the state does not call for the action any more."""
+
+
 class Driver:
     """Drives one session to a pause or to its end."""
 
@@ -116,7 +128,7 @@ class Driver:
         self._gate = ExecutionGate(lambda: session.run, session.stop, session.locks)
         self._checker = Checker(session, self._gate)
         self._lander = Lander(session, self._checker)
-        self._under_way: dict[Action, asyncio.Task[None]] = {}
+        self._under_way: dict[Action, _Effect] = {}
         self._contended: set[str] = set()
         self._probed_at = 0.0
 
@@ -170,7 +182,8 @@ class Driver:
                 case Land() if any(isinstance(other, Land) for other in self._under_way):
                     pass  # one at a time, also where the task of the other was skipped meanwhile
                 case _ if action not in self._under_way:
-                    self._under_way[action] = asyncio.create_task(self._begin(action))
+                    stop = session.stop.part()
+                    self._under_way[action] = _Effect(asyncio.create_task(self._begin(action, stop)), stop)
         return session.run is not before
 
     async def _finish(self, outcome: Outcome) -> None:
@@ -190,7 +203,7 @@ class Driver:
         if isinstance(event, ev.BranchPublished):
             session.append(event)
 
-    async def _begin(self, action: StartAttempt | Land | CheckFinally) -> None:
+    async def _begin(self, action: StartAttempt | Land | CheckFinally, stop: Stop) -> None:
         with suppress(ChecksStopped, GivenUp), refusals(f"otto resume {self._session.run.id}"):
             match action:
                 case StartAttempt(task):
@@ -198,9 +211,9 @@ class Driver:
                     if contention is not None:
                         self._meet(contention)
                 case Land(task):
-                    await self._lander.land(task)
+                    await self._lander.land(task, stop)
                 case CheckFinally():
-                    await self._check_finally()
+                    await self._check_finally(stop)
 
     async def _wait(self) -> None:
         """Wait until something ends, a limit fires, a signal comes or a person decides something."""
@@ -211,15 +224,20 @@ class Driver:
         limit_s = min(max(0.0, at - session.elapsed_s) for at in wakes if at is not None)
         stopped = asyncio.create_task(session.stop.wait())
         done, _ = await asyncio.wait(
-            {*self._under_way.values(), stopped}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
+            {*self._effects(), stopped}, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED
         )
         stopped.cancel()
-        self._under_way = {action: task for action, task in self._under_way.items() if task not in done}
+        self._under_way = {
+            action: effect for action, effect in self._under_way.items() if effect.done not in done
+        }
         failed = [error for task in done - {stopped} if (error := task.exception()) is not None]
         if failed:
             raise failed[0]
         if session.journal.has_news():
             session.catch_up()
+        for action, effect in self._under_way.items():
+            if is_obsolete(session.run, action):
+                effect.stop.set()
         if self._contended and session.elapsed_s >= self._probed_at + _LOOK_S:
             await self._probe()
 
@@ -253,19 +271,19 @@ class Driver:
             self._contended.discard(name)
             session.append(ev.LockFreed(task=name))
 
-    async def _check_finally(self) -> None:
+    async def _check_finally(self, stop: Stop) -> None:
         """Judge the result by the final checks; what fails there counts unless it fails on the base too."""
         session = self._session
         run = session.run
         regressed: list[str] = []
         known: list[str] = []
         for check in final_checks(run.stored[0]):
-            verdict = of_a_fit_worktree(await self._checker.judge(check, Oid(hex=run.tip)))
+            verdict = of_a_fit_worktree(await self._checker.judge(check, Oid(hex=run.tip), stop))
             if verdict.result == "passed":
                 continue
             alike = False
             if run.plan.verify.baseline:
-                asked = await self._checker.judge(check, Oid(hex=run.start.base), baseline=True)
+                asked = await self._checker.judge(check, Oid(hex=run.start.base), stop, baseline=True)
                 alike = of_a_fit_worktree(asked).result == verdict.result
             (known if alike else regressed).append(check.command.text)
         session.append(ev.FinalChecked(tip=run.tip, regressed=tuple(regressed), known=tuple(known)))
@@ -276,10 +294,13 @@ class Driver:
             if self._session.run.cancelled:
                 return  # decided in this very moment: then it comes to its end instead
 
+    def _effects(self) -> list[asyncio.Task[None]]:
+        return [effect.done for effect in self._under_way.values()]
+
     async def _wind_down(self) -> None:
         """End what executes, gently, and let every effect journal how it ended."""
         self._session.stop.set()
-        ended = await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        ended = await asyncio.gather(*self._effects(), return_exceptions=True)
         self._under_way = {}
         self._session.stop.withdraw()
         for error in ended:

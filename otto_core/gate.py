@@ -93,13 +93,26 @@ class StepRefused(Exception):
 
 
 class ExecutionGate:
-    """Executes steps of one run; `locks` is None where the run is unlocked."""
+    """Executes steps of one run; `locks` is None where the run is unlocked.
 
-    def __init__(self, run: Callable[[], Run], stop: Stop, locks: LockTable | None = None) -> None:
+    `verified` are the revisions whose plans are known to have the ids that they are stored under.
+    """
+
+    def __init__(
+        self,
+        run: Callable[[], Run],
+        stop: Stop,
+        locks: LockTable | None = None,
+        verified: set[int] | None = None,
+    ) -> None:
         self._run = run
         self._stop = stop
         self._locks = locks
-        self._verified: set[int] = set()
+        self._verified: set[int] = set() if verified is None else verified
+
+    def until(self, stop: Stop) -> "ExecutionGate":
+        """Give the same gate, whose executions end when this is set."""
+        return ExecutionGate(self._run, stop, self._locks, self._verified)
 
     @asynccontextmanager
     async def hold(self, name: str) -> AsyncIterator[Contention | None]:

@@ -37,6 +37,7 @@ from otto_core.refs import pin
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
 from otto_core.state import Run, is_excused
+from otto_core.stop import Stop
 from planner.durations import format_duration
 
 
@@ -69,8 +70,13 @@ class Lander:
     _landed: Landed | None = None
     _merging: MergeRepository | None = field(default=None)
 
-    async def land(self, name: str) -> None:
-        """Bring what a task produced onto the tip, or journal why it may not be there."""
+    async def land(self, name: str, stop: Stop) -> None:
+        """Bring what a task produced onto the tip, or journal why it may not be there.
+
+        Raises:
+            ChecksStopped: `stop` was set while it was checked.
+
+        """
         session = self.session
         while (produced := session.run.tasks[name].produced) and session.run.queue[:1] == (name,):
             seen = session.run
@@ -84,7 +90,7 @@ class Lander:
                         hint=f"otto log {session.run.id}",
                     )
                 case Candidate():
-                    reason = await self._check(name, produced, prepared)
+                    reason = await self._check(name, produced, prepared, stop)
                     if reason is not None:
                         self._reject(seen, produced, reason)
                     else:
@@ -157,18 +163,20 @@ class Lander:
 
     # --- check
 
-    async def _check(self, name: str, produced: ev.AttemptProduced, candidate: Candidate) -> Reason | None:
+    async def _check(
+        self, name: str, produced: ev.AttemptProduced, candidate: Candidate, stop: Stop
+    ) -> Reason | None:
         """Run the task's own checks and the run-wide ones on the candidate's exact tree."""
         run = self.session.run
         attempt = run.tasks[name].attempts[-1].start
         own = next(p for p in run.stored if p.revision == attempt.revision)
         for check in checks_of_task(own, name, produced.attempt):
-            verdict = await self.checker.judge(check, candidate.commit)
+            verdict = await self.checker.judge(check, candidate.commit, stop)
             if isinstance(verdict, Reason):
                 return verdict
             if verdict.result == "passed":
                 continue
-            counts = check.step.scope != "each" or await self._counts(verdict, check)
+            counts = check.step.scope != "each" or await self._counts(verdict, check, stop)
             if isinstance(counts, Reason):
                 return counts
             if counts:
@@ -196,7 +204,7 @@ class Lander:
             evidence=verdict.log,
         )
 
-    async def _counts(self, verdict: Verdict, check: Check) -> bool | Reason:
+    async def _counts(self, verdict: Verdict, check: Check, stop: Stop) -> bool | Reason:
         """Tell whether a bad verdict of a run-wide check counts; asks the base if nobody has yet.
 
         A reason where the base cannot be asked.
@@ -206,7 +214,7 @@ class Lander:
         if not session.run.plan.verify.baseline:
             return True
         if not known:
-            asked = await self.checker.judge(check, Oid(hex=session.run.start.base), baseline=True)
+            asked = await self.checker.judge(check, Oid(hex=session.run.start.base), stop, baseline=True)
             if isinstance(asked, Reason):
                 return asked
         return not is_excused(session.run, verdict)

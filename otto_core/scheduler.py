@@ -124,6 +124,20 @@ def decide(run: Run, elapsed_s: float, contended: Collection[str] = ()) -> tuple
     return _at_rest(run, elapsed_s, waiting)
 
 
+def is_obsolete(run: Run, action: Action) -> bool:
+    """Tell whether the state does not call any more for what was begun: its checks need not go on.
+
+    A person may have skipped meanwhile what was to land, or have had tried again what the result lacks.
+    """
+    match action:
+        case Land(task):
+            return run.landing != task and run.queue[:1] != (task,)
+        case CheckFinally():
+            return not all(task.status.settled for task in run.tasks.values())
+        case _:
+            return False
+
+
 def wakes_at(run: Run) -> float | None:
     """Say at which elapsed time of the run (seconds) `decide` may answer differently without a new event.
 

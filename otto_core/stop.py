@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from weakref import WeakSet
 
 
 class Stop:
@@ -18,10 +19,22 @@ class Stop:
         """Told, in words for a person, what the first `ask` does and what another would."""
         self._gently = asyncio.Event()
         self._asked = False
+        self._parts: WeakSet[Stop] = WeakSet()
+
+    def part(self) -> "Stop":
+        """Give a stop for a part of what executes: set whenever this one is, or alone."""
+        part = Stop()
+        part.at_once = self.at_once
+        self._parts.add(part)
+        if self.is_set():
+            part.set()
+        return part
 
     def set(self) -> None:
         """Have what executes end gently, on the driver's own account; any number of times."""
         self._gently.set()
+        for part in self._parts:
+            part.set()
 
     def ask(self) -> None:
         """Do as a person asks: the first time end gently, from the second on at once."""
@@ -29,7 +42,7 @@ class Stop:
             self.at_once.set()
             return
         self._asked = True
-        self._gently.set()
+        self.set()
         with suppress(OSError):  # nobody reads on; what was asked for happens all the same
             self.tell("interrupted: what executes is asked to end; interrupt again to end it at once")
 

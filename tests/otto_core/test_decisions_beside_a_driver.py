@@ -84,6 +84,30 @@ def test_a_result_that_is_skipped_while_it_is_checked_does_not_land(repo: Path, 
     assert carriers(run) == [], "the check is ended with the run"
 
 
+def test_a_check_ends_when_its_task_is_skipped_and_the_next_result_lands(repo: Path, otto: Otto) -> None:
+    held = f"if [ -e one.txt ]; then {otto.hold('check')}; fi"
+    run = otto.build(writes("one"), otto.holds("two"), until="check", verify={"each": [held]})
+    decide_on(GitRepository.discover(repo), run.id, skip_one)
+    otto.let_go("two")
+    assert otto.ended() == ExitCode.INCOMPLETE
+    after = newest(repo)
+    assert after.tasks["one"].status is TaskStatus.SKIPPED
+    assert after.tasks["two"].status is TaskStatus.LANDED
+
+
+def test_the_final_checks_end_when_a_task_is_tried_again_and_judge_what_came_of_it(
+    repo: Path, otto: Otto, tmp_path: Path
+) -> None:
+    mended = tmp_path / "mended"
+    two = feature("two", f"[ -e {mended} ] && echo two > two.txt", max_attempts=1)
+    final = f"if [ ! -e two.txt ]; then {otto.hold('final')}; fi"
+    run = otto.build(writes("one"), two, until="final", verify={"final": [final]})
+    mended.touch()
+    decide_on(GitRepository.discover(repo), run.id, lambda now: retry(now, "two", PERSON))
+    assert otto.ended() == ExitCode.OK
+    assert [task.status for task in newest(repo).tasks.values()] == [TaskStatus.LANDED] * 2
+
+
 @pytest.mark.parametrize("decision", [cancel_one, skip_one], ids=["cancelled", "skipped"])
 def test_i13_a_run_is_not_over_while_a_check_of_it_executes(
     repo: Path, tmp_path: Path, decision: Callable[[Run], Decision]

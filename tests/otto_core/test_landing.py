@@ -80,7 +80,7 @@ def produce(session: Session, repo: Path, name: str, files: Content) -> None:
 
 
 def land(lander: Lander, name: str) -> None:
-    asyncio.run(lander.land(name))
+    asyncio.run(lander.land(name, lander.session.stop))
 
 
 def test_what_is_within_bounds_lands(repo: Path, tmp_path: Path) -> None:
