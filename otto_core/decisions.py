@@ -59,7 +59,12 @@ def retry(run: Run, name: str, by: str) -> Decision:
                 words = f"{name!r} stands on what did not land: {others}"
                 return Refused(words, f"otto retry {others} --run {run.id}")
             return tuple(
-                ev.TaskReopened(task=each, by=by, because=None if each == name else name)
+                ev.TaskReopened(
+                    task=each,
+                    attempt=run.tasks[each].latest,
+                    by=by,
+                    because=None if each == name else name,
+                )
                 for each in (name, *_consequences(run, name))
             )
         case S.LANDED | S.UNCHANGED:
@@ -75,7 +80,7 @@ def skip(run: Run, name: str, by: str) -> Decision:
         case S.LANDING if task.undetermined is not None:
             return (_decided(task.undetermined, "skip", by),)
         case S.PENDING | S.PRODUCED | S.HELD:
-            return (ev.TaskSkipped(task=name, reason=skipped(run, name, by), by=by),)
+            return (skip_event(run, name, by),)
         case S.RUNNING | S.LANDING:
             return Refused(f"{name!r} {_WORDS[task.status]} at this moment", f"wait for it, or: {_end(run)}")
         case _:
@@ -97,13 +102,14 @@ def cancel(run: Run, by: str) -> Decision:
     return () if run.cancelled else (ev.RunCancelled(by=by),)
 
 
-def skipped(run: Run, name: str, by: str) -> Reason:
-    """Say why a task that a person skips will not land."""
-    return Reason(
+def skip_event(run: Run, name: str, by: str) -> ev.TaskSkipped:
+    """Give what to journal of a task that a person skips."""
+    reason = Reason(
         kind=ReasonKind.SKIPPED_BY_USER,
         message=f"skipped by {by}",
         hint=f"otto retry {name} --run {run.id}",
     )
+    return ev.TaskSkipped(task=name, attempt=run.tasks[name].latest, reason=reason, by=by)
 
 
 def cleaned(run: Run) -> tuple[str, str]:

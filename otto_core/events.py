@@ -254,6 +254,8 @@ class TaskSkipped(_Event, frozen=True, kw_only=True, tag="task_skipped"):
     """A person decided that a task is not to run or land; what waits for it is settled in turn."""
 
     task: str
+    attempt: int | None = None
+    """The task's latest attempt by then; None where there was none."""
     reason: Reason
     by: str
 
@@ -262,6 +264,8 @@ class TaskReopened(_Event, frozen=True, kw_only=True, tag="task_reopened"):
     """A person decided that a task is to be tried again, with as many attempts as the plan gives it."""
 
     task: str
+    attempt: int | None = None
+    """The task's latest attempt by then; None where there was none."""
     by: str
     because: str | None = None
     """The task that was named; this one had ended only as its consequence."""

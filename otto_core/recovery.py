@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from otto_core import events as ev
-from otto_core.decisions import skipped
+from otto_core.decisions import skip_event
 from otto_core.errors import Waiting
 from otto_core.model import TaskStatus
 from otto_core.refnames import run_ref
@@ -134,8 +134,7 @@ def resolve(
             case "retry":
                 return (not_landed,)
             case "skip":
-                by = task.decided.by
-                return not_landed, ev.TaskSkipped(task=name, reason=skipped(run, name, by), by=by)
+                return not_landed, skip_event(run, name, task.decided.by)
     if tip.landed == started.candidate:
         return (applied,)
     if tip.landed is None and tip.commit == run.tip:

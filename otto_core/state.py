@@ -53,6 +53,11 @@ class TaskState(Struct, frozen=True):
         return len(self.attempts) - self.interrupted
 
     @property
+    def latest(self) -> int | None:
+        """The number of the latest attempt, if there was one."""
+        return len(self.attempts) or None
+
+    @property
     def produced(self) -> ev.AttemptProduced | None:
         """The result that is to land, if the last attempt gave one."""
         end = self.attempts[-1].end if self.attempts else None

@@ -141,6 +141,22 @@ def test_a_skip_settles_what_waits_for_the_task() -> None:
     assert status(sim.run) == {"a": "pending", "b": "pending"}
 
 
+def test_r_x9_a_decision_names_the_attempt_that_was_the_latest_when_it_was_made() -> None:
+    tasks = [a_task("a", max_attempts=2), structs.replace(a_task("b", "a"), generation=1)]
+    sim = Simulation(begin(a_plan(*tasks)))
+    sim.to_the_end(attempt=lambda _: "failed")
+    reopened = retry(sim.run, "a", PERSON)
+    assert not isinstance(reopened, Refused)
+    told = [(e.task, e.attempt) for e in reopened if isinstance(e, ev.TaskReopened)]
+    assert told == [("a", 2), ("b", None)]
+    made(sim, reopened)
+    resume(sim)
+    sim.attempt("a", "produced")
+    (skipped,) = skip(sim.run, "a", PERSON)  # type: ignore[misc]
+    assert isinstance(skipped, ev.TaskSkipped)
+    assert skipped.attempt == 3
+
+
 def test_what_was_produced_can_be_skipped_and_does_not_land() -> None:
     sim = simulation()
     sim.attempt("a", "produced")
