@@ -8,7 +8,7 @@ has the sum that says it is what was written, after what was written before it (
 """
 
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -203,8 +203,8 @@ class Journal:
 
     def refresh(self, run: Run) -> Run:
         """Fold what has been appended since `run` was read. Errors as for `events`."""
-        for stored in self.events(run.id, after=run.seq):
-            run = replace(apply(run, stored.event), seq=stored.seq)
+        for _, now in steps(run, self.events(run.id, after=run.seq)):
+            run = now
         return run
 
     def has_news(self) -> bool:
@@ -331,6 +331,13 @@ class Journal:
         finally:
             if self._db.in_transaction:
                 self._db.execute("COMMIT")
+
+
+def steps(run: Run, stored: Iterable[Stored]) -> Iterator[tuple[ev.Event, Run]]:
+    """Fold what was journalled after the state `run`; gives each event with the state after it."""
+    for each in stored:
+        run = replace(apply(run, each.event), seq=each.seq)
+        yield each.event, run
 
 
 def appended(seen: Run, head: Run, events: Sequence[ev.Event]) -> Run | Outdated:

@@ -21,14 +21,13 @@ from otto_core.copies import secrets as secrets_of
 from otto_core.environment import allowed
 from otto_core.errors import Locked
 from otto_core.git.repository import GitRepository
-from otto_core.journal import Appended, Journal, Outdated
+from otto_core.journal import Appended, Journal, Outdated, steps
 from otto_core.locks import LockTable
 from otto_core.marker import marker_of
 from otto_core.sandbox import View, view_of, with_repository
 from otto_core.slots import Pool, Slot, worktree_root
 from otto_core.state import Run
 from otto_core.stop import Stop
-from otto_core.transitions import apply
 
 T = TypeVar("T")
 Observer = Callable[[ev.Event, Run], None]
@@ -109,9 +108,9 @@ class Session:
             Locked: another driver goes on with the run.
 
         """
-        for stored in self.journal.events(self.run.id, after=self.run.seq):
-            self.run = structs.replace(apply(self.run, stored.event), seq=stored.seq)
-            self.observe(stored.event, self.run)
+        for event, now in steps(self.run, self.journal.events(self.run.id, after=self.run.seq)):
+            self.run = now
+            self.observe(event, now)
         self._require_drive()
 
     def _require_drive(self) -> None:
