@@ -35,7 +35,7 @@ def registries_of(plan: Plan) -> PathSet:
     )
 
 
-def refusal(refused: Refused, task: Task, log: str | None) -> Reason:
+def refusal(refused: Refused, run: str, task: Task, log: str | None) -> Reason:
     """Put what the write gate refused into words."""
     foreign = [v.message for v in refused.violations if v.rule == WRITE_GATE]
     unsafe = [v.message for v in refused.violations if v.rule != WRITE_GATE]
@@ -48,7 +48,7 @@ def refusal(refused: Refused, task: Task, log: str | None) -> Reason:
         message=f"the write gate refused the result: {'; '.join(clauses)}",
         hint=f"leave such paths as they are, or let {task.id!r} own them (`owns`; a registry: `extends`)"
         if foreign
-        else f"otto diff {task.id} shows what was refused",
+        else f"`otto diff {task.id} --run {run}` shows what was refused",
         paths=tuple(dict.fromkeys(violation.path for violation in refused.violations)),
         evidence=log,
     )

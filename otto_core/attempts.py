@@ -113,7 +113,7 @@ async def _prepare(
 ) -> Place | Unfit | Stopped:
     """Run the slot's setup and write what the attempt is to find; what fails here is the attempt's end."""
     name, base = started.task, Oid(hex=started.base)
-    behalf = Behalf(f"{started.log.removesuffix('.log')}.setup.log", name, started.attempt)
+    behalf = Behalf(session.run.id, f"{started.log.removesuffix('.log')}.setup.log", name, started.attempt)
     stored = next(p for p in session.run.stored if p.revision == started.revision)
     try:
         if slot.stale is not None:
@@ -228,7 +228,7 @@ def _end(
 
     Where no tree can hold all of it, the worktree itself is set aside.
     """
-    reason = unprovable(started, ending)
+    reason = unprovable(session.run.id, started, ending)
     if reason is None:
         try:
             return _judge(session, slot, started, task, ending, telemetry)
@@ -269,7 +269,7 @@ def _judge(
             task=task.id, attempt=started.attempt, snapshot=snapshot, telemetry=telemetry
         )
     verdict = admit(repository.repo, repository.tree_of(Oid(hex=started.base)), captured.tree, scope)
-    reason = why_not(session.logs, started, task, ending, captured, verdict)
+    reason = why_not(run.id, session.logs, started, task, ending, captured, verdict)
     if reason is not None:
         return ev.AttemptFailed(
             task=task.id,

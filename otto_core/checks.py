@@ -112,7 +112,9 @@ class Checker:
             slot = self._borrowed()
             session = self.session
             await session.in_thread(lambda: furnish(slot, session.repository.here(), commit, session))
-            behalf = Behalf(f"{check.subject}.check-setup.log", check.step.task, check.attempt)
+            behalf = Behalf(
+                session.run.id, f"{check.subject}.check-setup.log", check.step.task, check.attempt
+            )
             tree = str(session.repository.tree_of(commit))
             try:
                 fitness = await set_up(session, gate, slot, commit, behalf)

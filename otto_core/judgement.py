@@ -32,14 +32,14 @@ def is_hopeless(ending: Ending) -> bool:
     return isinstance(ending, NotStarted) or (isinstance(ending, Exited) and ending.code in NOT_EXECUTABLE)
 
 
-def unprovable(started: ev.AttemptStarted, ending: Ending) -> Reason | None:
+def unprovable(run: str, started: ev.AttemptStarted, ending: Ending) -> Reason | None:
     """Say why a worktree proves nothing: processes that could still write to it are alive."""
     if not isinstance(ending, Survived):
         return None
     return Reason(
         kind=ReasonKind.AGENT_FAILED,
         message=f"processes of the attempt could not be ended: {', '.join(map(str, ending.pids))}",
-        hint="end them, then build again",
+        hint=f"end them, then: otto retry {started.task} --run {run}",
         evidence=started.log,
     )
 
@@ -64,6 +64,7 @@ def beyond_capture(started: ev.AttemptStarted, error: Exception) -> Reason:
 
 
 def why_not(
+    run: str,
     logs: Path,
     started: ev.AttemptStarted,
     task: Task,
@@ -72,7 +73,7 @@ def why_not(
     verdict: Admitted | Refused,
 ) -> Reason | None:
     """Say why an attempt's result may not go on, in the order in which a person would want to know."""
-    if reason := _bad_ending(logs, started, task, ending):
+    if reason := _bad_ending(run, logs, started, task, ending):
         return reason
     if captured.odd:
         what = told(f"{show(oddity.path)} is {oddity.what}" for oddity in captured.odd)
@@ -84,13 +85,16 @@ def why_not(
             evidence=started.log,
         )
     if isinstance(verdict, Refused):
-        return refusal(verdict, task, started.log)
+        return refusal(verdict, run, task, started.log)
     if not captured.changes and not task.allow_empty:
-        return _no_change(task, started, captured)
+        return _no_change(run, started, captured)
     return None
 
 
-def _bad_ending(logs: Path, started: ev.AttemptStarted, task: Task, ending: Ending) -> Reason | None:
+def _bad_ending(
+    run: str, logs: Path, started: ev.AttemptStarted, task: Task, ending: Ending
+) -> Reason | None:
+    output = f"otto logs {task.id} --attempt {started.attempt} --run {run}"
     match ending:
         case Exited(code=0) | Stopped() | Survived():
             return None
@@ -100,21 +104,21 @@ def _bad_ending(logs: Path, started: ev.AttemptStarted, task: Task, ending: Endi
             return Reason(
                 kind=ReasonKind.AGENT_FAILED,
                 message=f"the command {what}" + (f": {last}" if last else ""),
-                hint=f"otto logs {task.id} --attempt {started.attempt}",
+                hint=output,
                 evidence=started.log,
             )
         case TimedOut():
             return Reason(
                 kind=ReasonKind.AGENT_TIMEOUT,
                 message=f"the task's `timeout` of {format_duration(task.timeout_s)} fired",
-                hint=f"raise `timeout` of {task.id!r} in the plan, or see `otto logs {task.id}`",
+                hint=f"raise `timeout` of {task.id!r} in the plan, or see `{output}`",
                 evidence=started.log,
             )
         case Overgrown(limit=limit):
             return Reason(
                 kind=ReasonKind.AGENT_FAILED,
                 message=too_many(limit),
-                hint=f"raise `defaults.max_processes`, or see `otto logs {task.id}`",
+                hint=f"raise `defaults.max_processes`, or see `{output}`",
                 evidence=started.log,
             )
         case Unconfined(message=message):
@@ -134,13 +138,14 @@ def _bad_ending(logs: Path, started: ev.AttemptStarted, task: Task, ending: Endi
             )
 
 
-def _no_change(task: Task, started: ev.AttemptStarted, captured: Captured) -> Reason:
+def _no_change(run: str, started: ev.AttemptStarted, captured: Captured) -> Reason:
     ignored = told(map(show, captured.ignored), ", ")
     return Reason(
         kind=ReasonKind.NO_CHANGE,
         message="the command succeeded but changed no file"
         + (f" that Git would record; ignored by .gitignore: {ignored}" if ignored else ""),
-        hint=f"see `otto logs {task.id}`; a task that may change nothing says `allow_empty: true`",
+        hint=f"see `otto logs {started.task} --attempt {started.attempt} --run {run}`;"
+        " a task that may change nothing says `allow_empty: true`",
         paths=captured.ignored,
         evidence=started.log,
     )

@@ -113,18 +113,18 @@ class Lander:
         base_tree, tip_tree, task_tree = (repository.tree_of(oid) for oid in (base, tip, snapshot))
         scope = scope_of(run.plan, task)
         if isinstance(refused := admit(repository.repo, base_tree, task_tree, scope), Refused):
-            return refusal(refused, task, None)
+            return refusal(refused, run.id, task, None)
         merging.use_attributes(flatten(repository.repo, tip_tree))
         registries = registries_of(run.plan)
         merged = merge(merging.repo, tip, snapshot, registries=registries, port=merging, base=base)
         if isinstance(merged, Conflicted):
-            return _conflict(merged, name)
+            return _conflict(merged, run.id, name)
         admitted = admit(repository.repo, tip_tree, merged.tree, scope)
         if isinstance(admitted, Refused):
-            return refusal(admitted, task, None)
+            return refusal(admitted, run.id, task, None)
         audited = audit(merging.repo, base_tree, tip_tree, task_tree, merged.tree)
         if isinstance(audited, Unsound):
-            return _unsound(audited, merged.strategy, name)
+            return _unsound(audited, merged.strategy, run.id, name)
         trailers = Trailers(run.id, name, produced.attempt, run.stored[0].plan_id)
         author = repository.author()
         made = commit(
@@ -184,14 +184,15 @@ class Lander:
         return None
 
     def _failed(self, verdict: Verdict, name: str) -> Reason:
-        attempt = len(self.session.run.tasks[name].attempts)
+        run = self.session.run
+        output = f"otto logs {name} --attempt {run.tasks[name].latest} --check --run {run.id}"
         whose = "the task's own check" if verdict.scope == "task" else "the check before every landing"
         if verdict.result == "timeout":
-            limit = format_duration(self.session.run.plan.verify.timeout_s)
+            limit = format_duration(run.plan.verify.timeout_s)
             return Reason(
                 kind=ReasonKind.VERIFY_TIMEOUT,
                 message=f"`verify.timeout` of {limit} fired in {whose}: {verdict.command}",
-                hint=f"raise `verify.timeout`, or see `otto logs {name} --attempt {attempt} --check`",
+                hint=f"raise `verify.timeout`, or see `{output}`",
                 evidence=verdict.log,
             )
         ended = "could not be executed" if verdict.exit_code is None else f"exited with {verdict.exit_code}"
@@ -200,7 +201,7 @@ class Lander:
             kind=ReasonKind.VERIFY_FAILED,
             message=f"{whose} failed on the merged tree ({ended}): {verdict.command}"
             + (f"; it ends with: {last}" if last else ""),
-            hint=f"otto logs {name} --attempt {attempt} --check",
+            hint=output,
             evidence=verdict.log,
         )
 
@@ -278,22 +279,22 @@ def _candidate_ref(run: str, produced: ev.AttemptProduced) -> str:
     return task_ref(run, produced.task, f"candidate-{produced.attempt}")
 
 
-def _conflict(conflicted: Conflicted, task: str) -> Reason:
+def _conflict(conflicted: Conflicted, run: str, task: str) -> Reason:
     where = told(map(show, conflicted.paths), ", ") or conflicted.message
     return Reason(
         kind=ReasonKind.CONFLICT,
         message=f"the result does not merge with what has landed ({conflicted.strategy}): {where}",
-        hint=f"otto diff {task} shows what it wrote; the branch, what it met",
+        hint=f"`otto diff {task} --run {run}` shows what it wrote; the branch, what it met",
         paths=conflicted.paths,
     )
 
 
-def _unsound(audited: Unsound, strategy: str, task: str) -> Reason:
+def _unsound(audited: Unsound, strategy: str, run: str, task: str) -> Reason:
     where = told((show(violation.path) for violation in audited.violations), ", ")
     return Reason(
         kind=ReasonKind.CONFLICT,
         message=f"the audit refused the merge by strategy {strategy}: a side would be lost at {where}",
-        hint=f"otto diff {task} shows what it wrote; please report this merge",
+        hint=f"`otto diff {task} --run {run}` shows what it wrote; please report this merge",
         paths=tuple(violation.path for violation in audited.violations),
     )
 

@@ -236,7 +236,7 @@ def _stranded(run: Run, name: str) -> Reason:
     return Reason(
         kind=kind,
         message=f"{what} {culprit!r} did not land, and this task stands on it",
-        hint=f"otto show {culprit}",
+        hint=f"otto show {culprit} --run {run.id}",
     )
 
 

@@ -54,6 +54,7 @@ class Unfit:
 class Behalf:
     """For whom a worktree is set up: a task's attempt, its checks, or (no task) the run's own checks."""
 
+    run: str
     log: str
     task: str | None = None
     attempt: int | None = None
@@ -61,7 +62,8 @@ class Behalf:
     @property
     def hint(self) -> str:
         """What to type to see the output."""
-        return f"otto logs {self.task} --attempt {self.attempt} --setup" if self.task else "otto logs --setup"
+        which = f"{self.task} --attempt {self.attempt} " if self.task else ""
+        return f"otto logs {which}--setup --run {self.run}"
 
 
 def furnish(slot: Slot, repository: GitRepository, commit: Oid, session: Session) -> None:

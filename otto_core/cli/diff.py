@@ -50,7 +50,7 @@ def diff(*, name: str, run_name: str | None, number: int | None, whole: bool, as
         repository = GitRepository.at(view.git_dir)
         run = select.run(journal, run_name)
         task = select.task(run, name)
-        compared = _compared(repository, task, number)
+        compared = _compared(repository, run, task, number)
         if run.cleaned is not None and not repository.has(Oid(hex=compared.new)):
             raise UsageError(
                 f"{run.id} was cleaned, and Git has collected attempt {compared.attempt} of {task.id} since",
@@ -73,16 +73,18 @@ def diff(*, name: str, run_name: str | None, number: int | None, whole: bool, as
             output.line(Styled(f"# {_rest(part, command)}", "yellow"))
 
 
-def _compared(repository: GitRepository, task: TaskState, number: int | None) -> Comparison:
+def _compared(repository: GitRepository, run: Run, task: TaskState, number: int | None) -> Comparison:
     """Choose what to compare, or say why there is nothing."""
     as_landed = changed.landed(repository, task) if number is None else None
     if as_landed is not None:
         return as_landed
-    attempt = select.attempt(task, number)
+    attempt = select.attempt(run, task, number)
     kept = changed.snapshot(attempt)
     if kept is None:
         why = "is still running" if attempt.end is None else "changed nothing"
-        raise UsageError(f"attempt {attempt.number} of {task.id} {why}", hint=f"otto logs {task.id}")
+        raise UsageError(
+            f"attempt {attempt.number} of {task.id} {why}", hint=f"otto logs {task.id} --run {run.id}"
+        )
     return kept
 
 

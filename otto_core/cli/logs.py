@@ -71,7 +71,7 @@ def _log_of_setup(journal: Journal, run: Run, name: str | None, number: int | No
     whose: tuple[str | None, int | None] = (None, None)
     if name is not None:
         task = select.task(run, name)
-        whose = (task.id, select.attempt(task, number).number)
+        whose = (task.id, select.attempt(run, task, number).number)
     events = (stored.event for stored in journal.events(run.id))
     ended = [e for e in events if isinstance(e, SetupEnded) and (e.task, e.attempt) == whose]
     if not ended:
@@ -85,7 +85,7 @@ def _log_of_setup(journal: Journal, run: Run, name: str | None, number: int | No
 def _log_of(journal: Journal, run: Run, name: str, number: int | None, check: bool) -> str:
     """Name the log of an attempt, or of its last check: the one that failed, if one did."""
     task = select.task(run, name)
-    attempt = select.attempt(task, number)
+    attempt = select.attempt(run, task, number)
     if not check:
         return attempt.start.log
     found = [

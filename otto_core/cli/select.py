@@ -80,7 +80,7 @@ def task(chosen: Run, name: str) -> TaskState:
     )
 
 
-def attempt(chosen: TaskState, number: int | None) -> Attempt:
+def attempt(run: Run, chosen: TaskState, number: int | None) -> Attempt:
     """Give an attempt by its number from 1; the last one where none is named.
 
     Raises:
@@ -89,7 +89,9 @@ def attempt(chosen: TaskState, number: int | None) -> Attempt:
     """
     attempts = chosen.attempts
     if not attempts:
-        raise UsageError(f"{chosen.id} has not been tried yet: it is {chosen.status}", hint="otto status")
+        raise UsageError(
+            f"{chosen.id} has not been tried yet: it is {chosen.status}", hint=f"otto status {run.id}"
+        )
     if number is None:
         return attempts[-1]
     if not 1 <= number <= len(attempts):

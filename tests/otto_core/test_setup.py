@@ -203,7 +203,7 @@ def test_i14_setup_that_fails_ends_the_attempt_by_name_bounded_and_with_a_hint(
     assert run.outcome is Outcome.FAILED
     assert reason.kind is ReasonKind.SETUP_FAILED
     assert words in reason.message
-    assert reason.hint == "otto logs mine --attempt 2 --setup"
+    assert reason.hint == f"otto logs mine --attempt 2 --setup --run {run.id}"
     assert reason.evidence == "mine.2.setup.log"
     assert len(run.tasks["mine"].attempts) == shop.times == 2
 

@@ -97,12 +97,12 @@ def test_a_task_that_is_not_unique_or_not_there_is_refused(
 def test_an_attempt_is_the_last_one_or_named_by_its_number(tmp_path: Path) -> None:
     built = RunBuilder(make_repo(tmp_path), task("a"))
     with pytest.raises(UsageError, match="a has not been tried yet: it is pending"):
-        select.attempt(built.run.tasks["a"], None)
+        select.attempt(built.run, built.run.tasks["a"], None)
     built.start("a")
     built.fail("a", then="retry")
     built.start("a")
     tried = built.run.tasks["a"]
-    assert [select.attempt(tried, number).number for number in (None, 1, 2)] == [2, 1, 2]
+    assert [select.attempt(built.run, tried, number).number for number in (None, 1, 2)] == [2, 1, 2]
     for number in (0, 3, -1):
         with pytest.raises(UsageError, match=f"a has no attempt {number}"):
-            select.attempt(tried, number)
+            select.attempt(built.run, tried, number)

@@ -158,7 +158,7 @@ def test_a_running_attempt_has_no_diff_yet(tmp_path: Path, otto: Otto) -> None:
     built.start("a")
     result = otto("diff", "a", at=built.repo)
     assert (result.exit_code, result.stderr) == (
-        *(2, "error: attempt 1 of a is still running\nhint: otto logs a\n"),
+        *(2, f"error: attempt 1 of a is still running\nhint: otto logs a --run {built.run.id}\n"),
     )
 
 
