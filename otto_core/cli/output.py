@@ -7,7 +7,9 @@ failure leaves standard output to the one JSON document that tells of it.
 import json
 import os
 import re
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Final, TextIO
 
@@ -18,6 +20,10 @@ from msgspec.structs import replace
 from otto_core.model import Outcome, TaskStatus
 
 _SELECT_GRAPHIC_RENDITION: Final = re.compile(r"\x1b\[[0-9;:]*m")
+
+
+_LEAST_ROOM: Final = 20
+"""Columns; in fewer, text is better left to the terminal."""
 
 
 class Styled(Struct, frozen=True):
@@ -102,13 +108,21 @@ def lines(texts: Iterable[str]) -> None:
 
 
 def table(rows: Iterable[tuple[str | Styled, ...]], *, indent: str = "") -> None:
-    """Print rows of as many cells each, their columns aligned, two spaces apart."""
+    """Print rows of as many cells each, their columns aligned, two spaces apart.
+
+    Where a terminal is too narrow for a row, its last cell goes on below itself.
+    """
     cells = [[_safe_cell(cell) for cell in row] for row in rows]
     widths = [max(len(cell.text) for cell in column) for column in zip(*cells, strict=True)]
     for row in cells:
         used = max((place for place, cell in enumerate(row) if cell.text), default=0)
         padded = [cell.padded(width) for cell, width in zip(row[:used], widths, strict=False)]
-        line(indent, *(part for cell in padded for part in (cell, "  ")), row[used])
+        before = [indent, *(part for cell in padded for part in (cell, "  "))]
+        at = len(indent) + sum(width + 2 for width in widths[:used])
+        first, *more = _folded(row[used].text, at)
+        line(*before, replace(row[used], text=first))
+        for text in more:
+            line(" " * at, replace(row[used], text=text))
 
 
 def json_document(document: object) -> None:
@@ -145,6 +159,14 @@ def on_terminal() -> bool:
 def colourful(stream: TextIO) -> bool:
     """Tell whether a stream takes colours: a terminal that is not dumb, and no `NO_COLOR` (no-color.org)."""
     return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def _folded(words: str, at: int) -> list[str]:
+    """Break text between words so that a terminal has room for it from a column on; only where that helps."""
+    room = shutil.get_terminal_size().columns - at
+    if room < _LEAST_ROOM or not on_terminal():
+        return [words]
+    return textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False) or [words]
 
 
 def _safe_cell(cell: str | Styled) -> Styled:

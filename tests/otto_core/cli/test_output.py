@@ -119,6 +119,20 @@ def test_a_table_aligns_its_columns_and_ends_no_line_with_blanks(capsys: pytest.
     assert capsys.readouterr().out == ""
 
 
+def test_on_a_terminal_the_last_cell_of_a_row_goes_on_below_itself(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = ("one", "two words and a-long-one more")
+    output.table([row])
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "26")
+    output.table([row])
+    monkeypatch.setenv("COLUMNS", "20")
+    output.table([row])
+    whole = "one  two words and a-long-one more\n"
+    assert capsys.readouterr().out == whole + "one  two words and\n     a-long-one more\n" + whole
+
+
 @pytest.mark.parametrize("prints", [output.json_line, output.json_document])
 def test_json_is_ascii_and_escapes_bytes_that_are_not_utf_8(
     capsys: pytest.CaptureFixture[str], prints: Callable[[object], None]
