@@ -26,9 +26,13 @@ def capture(
     env: Mapping[str, str],
     cwd: Path | None = None,
     stdin: bytes = b"",
+    keep: Sequence[int] = (),
     timeout_s: float = 300.0,
 ) -> Completed:
     """Run one of Otto's own short programs (git) and collect what it prints.
+
+    `keep` names open files that it inherits: a lock on one lasts until it has ended, also where this process
+    is killed first.
 
     Raises:
         OSError: it cannot be executed.
@@ -38,7 +42,9 @@ def capture(
 
     def begin() -> Child:
         pipe = subprocess.PIPE
-        return subprocess.Popen(argv, cwd=cwd, env=dict(env), stdin=pipe, stdout=pipe, stderr=pipe)
+        return subprocess.Popen(
+            argv, cwd=cwd, env=dict(env), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=keep
+        )
 
     with start(begin) as child:
         try:

@@ -60,6 +60,8 @@ class Slot:
     """The key under which setup has yet to run here; None where what it made holds, or there is no setup."""
     linked: bool = False
     """Whether the worktree is to be a linked one of the user's repository (`isolation: linked`)."""
+    lock: int | None = None
+    """The open file that the slot's lock is on; None where this process does not use the slot."""
     first_port: int | None = None
     """The first of the block of ports that the borrower has; None where there is no block."""
 
@@ -67,6 +69,11 @@ class Slot:
     def below(cls, root: Path, name: str) -> "Slot":
         """Name a slot's places below the root of a pool."""
         return cls(root / name, root / ".otto" / name, root / ".io" / name)
+
+    @property
+    def keep(self) -> tuple[int, ...]:
+        """What a git inherits that writes here, so that nobody gets the slot before that git has ended."""
+        return () if self.lock is None else (self.lock,)
 
     @property
     def known(self) -> Filling:
@@ -186,9 +193,9 @@ def borrow(root: Path, kind: str) -> Iterator[Slot]:
         RepositoryUnusable: the place cannot be written.
 
     """
-    lock, number = _lock_free_slot(root / ".otto", kind)
+    lock, slot = _lock_free_slot(root, kind)
     try:
-        yield Slot.below(root, f"{kind}-{number}")
+        yield slot
     finally:
         lock.release()
 
@@ -198,13 +205,14 @@ def claim(slot: Slot) -> Iterator[bool]:
     """Take a slot's lock if nobody uses the slot; gives whether that was so."""
     lock = portalocker.Lock(slot.own.with_name(f"{slot.own.name}.lock"), mode="a", timeout=0)
     try:
-        lock.acquire(fail_when_locked=True)
+        slot.lock = lock.acquire(fail_when_locked=True).fileno()
     except portalocker.LockException:
         yield False
         return
     try:
         yield True
     finally:
+        slot.lock = None
         lock.release()
 
 
@@ -217,17 +225,19 @@ def is_borrowed(slot: Slot) -> bool:
         return False
 
 
-def _lock_free_slot(own: Path, kind: str) -> tuple[portalocker.Lock, int]:
+def _lock_free_slot(root: Path, kind: str) -> tuple[portalocker.Lock, Slot]:
+    own = root / ".otto"
     try:
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in count():
+            slot = Slot.below(root, f"{kind}-{number}")
             lock = portalocker.Lock(own / f"{kind}-{number}.lock", mode="a", timeout=0, fail_when_locked=True)
             with suppress(portalocker.LockException):
-                lock.acquire()
-                return lock, number
+                slot.lock = lock.acquire().fileno()
+                return lock, slot
     except OSError as error:
         raise RepositoryUnusable(
-            f"the worktrees below {own.parent} cannot be used: {error.strerror}",
+            f"the worktrees below {root} cannot be used: {error.strerror}",
             hint="set `worktrees.root` to a writable place",
         ) from error
     raise AssertionError("numbers do not end")

@@ -195,6 +195,7 @@ def _write_converted(
             work_tree=slot.path,
             stdin=b"".join(path + b"\0" for path in paths),
             env={"GIT_INDEX_FILE": str(index), "GIT_OBJECT_DIRECTORY": str(repository.objects_dir)},
+            keep=slot.keep,
         )
         must(done, "converting what the attempt wrote")
         written = read_index(index)

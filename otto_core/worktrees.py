@@ -230,7 +230,8 @@ def _check_out(slot: Slot, target: Filling) -> Scan | None:
 
 
 def _read_tree(slot: Slot, tree: Oid, env: Mapping[str, str] | None = None) -> Completed:
-    return git("read-tree", "--reset", "-u", str(tree), git_dir=slot.git_dir, work_tree=slot.path, env=env)
+    command = ("read-tree", "--reset", "-u", str(tree))
+    return git(*command, git_dir=slot.git_dir, work_tree=slot.path, env=env, keep=slot.keep)
 
 
 def _is_usable(bits: int) -> bool:

@@ -41,15 +41,18 @@ def git(
     work_tree: Path | None = None,
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
+    keep: Sequence[int] = (),
 ) -> Completed:
     """Run the git program against one git directory; the exit code is the caller's to judge.
+
+    `keep` names open files whose locks last until git has ended, also where this process is killed first.
 
     Raises:
         RepositoryUnusable: there is no git program, or it hangs.
 
     """
     places = [f"--git-dir={git_dir}", *([f"--work-tree={work_tree}"] if work_tree else [])]
-    return _run([*places, *args], cwd=work_tree or git_dir, stdin=stdin, env=env)
+    return _run([*places, *args], cwd=work_tree or git_dir, stdin=stdin, env=env, keep=keep)
 
 
 def git_from(start: Path, *args: str) -> Completed:
@@ -63,12 +66,17 @@ def git_from(start: Path, *args: str) -> Completed:
 
 
 def _run(
-    args: Sequence[str | bytes], *, cwd: Path, stdin: bytes = b"", env: Mapping[str, str] | None = None
+    args: Sequence[str | bytes],
+    *,
+    cwd: Path,
+    stdin: bytes = b"",
+    env: Mapping[str, str] | None = None,
+    keep: Sequence[int] = (),
 ) -> Completed:
     fsync = f"core.fsync={'committed' if _synced else 'none'}"
     options = [part for option in (*_SAFE_OPTIONS, fsync) for part in ("-c", option)]
     try:
-        return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin)
+        return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin, keep=keep)
     except (OSError, TimeoutError) as error:
         raise RepositoryUnusable(f"git could not run: {error}", hint="install git 2.38 or newer") from error
 
