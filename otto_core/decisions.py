@@ -121,15 +121,17 @@ def cleaned(run: Run) -> tuple[str, str]:
 
 
 def _consequences(run: Run, name: str) -> list[str]:
-    """List what ended only because the task, or another one listed here, did; in the order of the plan."""
-    reopened = {name}
-    for spec in run.plan.tasks:
-        task = run.tasks[spec.id]
-        if task.status is not S.FAILED or task.reason is None or not task.reason.kind.is_consequence:
-            continue
-        if (before := bad_predecessors(run, spec.id)) and reopened.issuperset(before):
-            reopened.add(spec.id)
-    return [spec.id for spec in run.plan.tasks if spec.id in reopened - {name}]
+    """List what ended only because the task, or one listed before, did."""
+    reopened = [name]
+    for ended in reopened:
+        for waiting in run.dependents[ended]:
+            task = run.tasks[waiting]
+            alone = task.reason is not None and not task.reason.kind.is_consequence
+            if task.status is not S.FAILED or alone or waiting in reopened:
+                continue
+            if set(reopened).issuperset(bad_predecessors(run, waiting)):
+                reopened.append(waiting)
+    return reopened[1:]
 
 
 def _decided(unknown: ev.LandingUndetermined, then: ev.Decided, by: str) -> ev.LandingDecided:

@@ -50,7 +50,7 @@ def reindex(run: Run, before: TaskStatus, task: TaskState) -> Run:
 def _reopen(run: Run, task: TaskState) -> Run:
     """Have a settled task count again; those that were about to be settled for it need not be."""
     doomed = tuple(name for name in run.doomed if bad_predecessors(run, name))
-    run = replace(run, unsettled=run.unsettled + 1, doomed=doomed, cancelled=None)
+    run = replace(run, unsettled=run.unsettled + 1, doomed=doomed)
     if task.unmet == 0:
         run = replace(run, ready=_placed(run, [task.id]))
     if not run.outcome.is_final:

@@ -184,6 +184,8 @@ def _apply_to_task(run: Run, event: ev.TaskEvent) -> Run:
     run = replace(run, tasks={**run.tasks, task.id: after})
     if isinstance(event, ev.LandingApplied):
         run = _advance_tip(run, task, event)
+    if isinstance(event, ev.TaskReopened):
+        run = replace(run, cancelled=None)
     return reindex(run, task.status, after)
 
 

@@ -81,6 +81,19 @@ def test_r_x6_a_retry_reopens_all_that_ended_only_as_its_consequence() -> None:
     assert sim.to_the_end().outcome is Outcome.LANDED
 
 
+@pytest.mark.parametrize("order", list(itertools.permutations("abcd")), ids="".join)
+def test_r_x6_what_a_retry_reopens_does_not_depend_on_the_order_of_the_plan_file(
+    order: tuple[str, ...],
+) -> None:
+    """Task `d` stands on `b` and `c`, which stand on `a`."""
+    before = {"a": (), "b": ("a",), "c": ("a",), "d": ("b", "c")}
+    sim = Simulation(begin(a_plan(*(a_task(name, *before[name], max_attempts=1) for name in order))))
+    sim.to_the_end(attempt=lambda name: "failed" if name == "a" else "produced")
+    assert set(status(made(sim, retry(sim.run, "a", PERSON))).values()) == {"pending"}
+    resume(sim)
+    assert sim.to_the_end().outcome is Outcome.LANDED
+
+
 def test_r_x6_what_stands_on_another_failure_too_stays_as_it_is_until_that_is_tried_again() -> None:
     sim = chain()
     sim.to_the_end(attempt=lambda name: "failed" if name in ("a", "x") else "produced")
@@ -208,7 +221,17 @@ def test_tasks_are_decided_about_in_the_order_in_which_they_stand_on_each_other(
     assert [getattr(event, "task", "") for event in decision] == ["a", "b"]
 
 
-def test_a_retry_takes_a_cancellation_back() -> None:
+@pytest.mark.parametrize("state", [S.FAILED, S.SKIPPED, S.HELD])
+def test_a_retry_takes_a_cancellation_back(state: TaskStatus) -> None:
+    sim = simulation()
+    bring_to(sim, state)
+    made(sim, cancel(sim.run, PERSON))
+    made(sim, retry(sim.run, "a", PERSON))
+    assert sim.run.cancelled is None
+    assert StartAttempt("a") in decide(sim.run, 0)
+
+
+def test_a_retry_brings_a_cancelled_run_back_that_was_over() -> None:
     sim = simulation()
     made(sim, cancel(sim.run, PERSON))
     sim.to_the_end()
