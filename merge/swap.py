@@ -31,7 +31,7 @@ class _CommitBusy(SwapBusy):
 
 
 class SwapRefused(Exception):
-    """The ref cannot be written at all: its name clashes with that of another ref, or is not valid."""
+    """The ref cannot be written at all: it is symbolic, its name is not valid, or it clashes with another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def swap(
     """Set `ref` to `new` if it holds `expected`; `None` means that it must not exist yet.
 
     `wait` bounds the seconds spent waiting for the lock; `message` is for the ref's log. Raises SwapBusy when
-    the time runs out, SwapRefused if the name clashes with that of another ref, ValueError for a symbolic ref
-    or if `new` is not in the repository (a transaction would accept any id).
+    the time runs out, SwapRefused if the ref cannot be written at all, ValueError if `new` is not in the
+    repository (a transaction would accept any id).
     """
     if new not in repo:
         raise ValueError(f"{new} is not in the repository: {ref} cannot point to it")
@@ -167,5 +167,5 @@ def _value(repo: Repository, ref: str) -> Oid | None:
     if found is None:
         return None
     if not isinstance(found.target, Oid):
-        raise ValueError(f"{ref} is a symbolic ref")  # noqa: TRY004 - the value is wrong, not its type
+        raise SwapRefused(f"{ref} is a symbolic ref, to {found.target}")
     return found.target

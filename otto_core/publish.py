@@ -46,6 +46,8 @@ def publish(repository: GitRepository, run: Run, commit: Oid) -> ev.BranchPublis
 
     Gives what to journal.
     """
+    if not repository.has(commit):
+        return ev.BranchWithheld(branch=run.branch, why=f"the commit {commit} is gone")
     branch, expected = run.branch, Oid(hex=run.published.commit) if run.published else None
     if repository.ref(f"refs/heads/{branch}") == commit:  # a crash came between the swap and its journalling
         return ev.BranchPublished(branch=branch, commit=str(commit))

@@ -43,7 +43,8 @@ def reconcile(repository: GitRepository, journal: Journal, run: Run) -> Run:
     """Settle the run's started landing from its tip ref, and publish what landed. The caller holds its lock.
 
     Where Git cannot tell, the landing stays started, and a person is asked. What a person decided is done:
-    the tip is set to what it was to become or to what it was, whatever somebody else made of it.
+    the tip is set to what it was to become or to what it was, whatever somebody else made of it, unless that
+    commit is gone.
 
     Raises:
         RepositoryUnusable: refs or store cannot be written, or the candidate is gone.
@@ -53,7 +54,8 @@ def reconcile(repository: GitRepository, journal: Journal, run: Run) -> Run:
     if run.landing is not None:
         landing = run.tasks[run.landing].landing
         candidate = Oid(hex=landing.candidate if landing else run.tip)
-        if decided := tip_after(run):
+        decided = tip_after(run)
+        if decided is not None and repository.has(Oid(hex=decided)):
             pin(repository, run_ref(run.id, "tip"), Oid(hex=decided))
         tip = tip_of(repository, run)
         there = repository.has(candidate)

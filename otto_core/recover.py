@@ -87,19 +87,25 @@ def _inode(path: Path) -> int | None:
         return None
 
 
+def has_commits(repository: GitRepository, run: Run) -> bool:
+    """Tell whether the commits are there that a run stands on and has come to."""
+    return all(repository.has(Oid(hex=commit)) for commit in (run.start.base, run.tip))
+
+
 def require_base(repository: GitRepository, run: Run) -> None:
-    """Make sure of the commit that the run stands on, and of the ref that keeps it.
+    """Make sure of the commit that the run stands on, and of the ref that keeps it; and of what it came to.
 
     Raises:
-        RepositoryUnusable: it is gone.
+        RepositoryUnusable: one of both is gone.
 
     """
     base, ref = Oid(hex=run.start.base), run_ref(run.id, "base")
-    if not repository.has(base):
-        raise RepositoryUnusable(
-            f"{run.id} stands on the commit {base}, which is gone",
-            hint=f"fetch that commit from where it still is, then `otto resume {run.id}`; or build anew",
-        )
+    for commit, what in ((base, "stands on"), (Oid(hex=run.tip), "has come to")):
+        if not repository.has(commit):
+            raise RepositoryUnusable(
+                f"{run.id} {what} the commit {commit}, which is gone",
+                hint=f"fetch that commit from where it still is, then `otto resume {run.id}`; or build anew",
+            )
     if repository.ref(ref) != base:
         pin(repository, ref, base)
 

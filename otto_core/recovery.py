@@ -13,8 +13,9 @@ from enum import StrEnum
 from otto_core import events as ev
 from otto_core.decisions import skip_event
 from otto_core.errors import Waiting
-from otto_core.model import TaskStatus
+from otto_core.model import Outcome, TaskStatus
 from otto_core.refnames import run_ref
+from otto_core.scheduler import Pause, ask
 from otto_core.state import Run
 
 S = TaskStatus
@@ -161,6 +162,15 @@ def astray(run: Run, tip: Tip) -> Waiting | None:
         f"somebody else {_became(tip, ref)}, and this run had left it at {run.tip}",
         hint=f"`git update-ref {ref} {run.tip}`, then `otto resume {run.id}`; or build anew",
     )
+
+
+def obstacle(run: Run, tip: Tip) -> Pause | None:
+    """Say why a recovered run cannot go on without a person; None where it can."""
+    unknown = run.tasks[run.landing].undetermined if run.landing else None
+    if unknown is not None:
+        return ask(run, unknown)
+    moved = None if run.cancelled else astray(run, tip)
+    return Pause(Outcome.WAITING, moved.message, moved.hint) if moved else None
 
 
 def _why(run: Run, tip: Tip, started: ev.LandingStarted) -> str:

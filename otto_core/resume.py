@@ -26,12 +26,12 @@ from otto_core.journal import STORE, Journal
 from otto_core.locks import LockTable
 from otto_core.model import Outcome, path_text
 from otto_core.reconcile import append, tip_of
-from otto_core.recover import recover, require_base
-from otto_core.recovery import astray
+from otto_core.recover import has_commits, recover, require_base
+from otto_core.recovery import obstacle
 from otto_core.refusals import refusals
 from otto_core.runlock import driver_name, hold
 from otto_core.sandbox import choose
-from otto_core.scheduler import Finish, Pause, Settle, ask, decide
+from otto_core.scheduler import Finish, Settle, decide
 from otto_core.session import Observer, Session, open_session
 from otto_core.slots import worktree_root
 from otto_core.state import Run
@@ -77,8 +77,8 @@ def resume(
             return run
         repository = sync(repository, run.settings.durability)
         journal.sync(run.settings.durability)
-        if run.cancelled and not repository.has(Oid(hex=run.start.base)):
-            return _end_without_base(repository, journal, run)
+        if run.cancelled and not has_commits(repository, run):
+            return _end_without_commits(repository, journal, run)
         require_base(repository, run)
         settings = _settings_of(repository, run)
         worktrees = worktree_root(repository, settings.worktrees.root)
@@ -86,8 +86,9 @@ def resume(
         run = recover(repository, journal, run, {worktrees, Path(run.settings.worktrees or worktrees)})
         for stored in journal.events(run_id, after=before):
             observe(stored.event, run)
-        if pause := _stands_still(repository, run):
-            return run if _says(run, pause) else append(journal, run, pause.event)
+        run, stands_still = _stand_still(repository, journal, run)
+        if stands_still:
+            return run
         locking = Locking(held=run.settings.locks == "held", wait_s=limits.lock_wait_s)
         if locking.held and locking.wait_s == 0 and not run.cancelled:
             left = [name for name, task in run.tasks.items() if not task.status.settled]
@@ -118,19 +119,13 @@ def _go_on(session: Session, limits: Limits) -> None:
         pass  # a person decided something in this very moment, which counts
 
 
-def _stands_still(repository: GitRepository, run: Run) -> Pause | None:
-    """Say why a recovered run cannot go on without a person; None where it can."""
-    unknown = run.tasks[run.landing].undetermined if run.landing else None
-    if unknown is not None:
-        return ask(run, unknown)
-    moved = None if run.cancelled else astray(run, tip_of(repository, run))
-    return Pause(Outcome.WAITING, moved.message, moved.hint) if moved else None
-
-
-def _says(run: Run, pause: Pause) -> bool:
-    """Tell whether the journal already says of a run that it stands still for this."""
-    said = run.paused
-    return said is not None and (said.outcome, said.message) == (pause.outcome, pause.message)
+def _stand_still(repository: GitRepository, journal: Journal, run: Run) -> tuple[Run, bool]:
+    """Journal why a recovered run cannot go on without a person; gives whether that is so."""
+    while pause := obstacle(run, tip_of(repository, run)):
+        if pause.is_said_of(run):
+            return run, True
+        run = append(journal, run, pause.event)
+    return run, False
 
 
 def _wall_s(repository: GitRepository, run: Run, limits: Limits) -> float | None:
@@ -148,8 +143,8 @@ def _settings_of(repository: GitRepository, run: Run) -> Settings:
     return settings.model_copy(update={"worktrees": settings.worktrees.model_copy(update=started)})
 
 
-def _end_without_base(repository: GitRepository, journal: Journal, run: Run) -> Run:
-    """Bring a cancelled run to its end whose base is gone, so that nothing of it can be driven any more."""
+def _end_without_commits(repository: GitRepository, journal: Journal, run: Run) -> Run:
+    """Bring a cancelled run to its end whose base or tip is gone, so that nothing of it can be driven."""
     run = recover(repository, journal, run, {Path(run.settings.worktrees)} if run.settings.worktrees else ())
     while not run.outcome.is_final and not run.landing:
         for action in decide(structs.replace(run, outcome=Outcome.RUNNING), run.elapsed_s):
@@ -160,4 +155,4 @@ def _end_without_base(repository: GitRepository, journal: Journal, run: Run) -> 
                     run = append(journal, run, ev.RunFinished(outcome=outcome))
                 case _:
                     raise RuntimeError(f"a cancelled run does not {action}")
-    return run
+    return _stand_still(repository, journal, run)[0]

@@ -61,6 +61,11 @@ class Pause:
         """What to journal of it."""
         return ev.RunPaused(outcome=self.outcome, message=self.message, hint=self.hint)
 
+    def is_said_of(self, run: Run) -> bool:
+        """Tell whether the journal says already that the run stands still for this."""
+        said = run.paused
+        return said is not None and (said.outcome, said.message) == (self.outcome, self.message)
+
 
 @dataclass(frozen=True, slots=True)
 class Finish:

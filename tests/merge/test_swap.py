@@ -71,10 +71,10 @@ def test_a_value_that_does_not_exist_is_an_error(box: Box) -> None:
     assert value(box) is None
 
 
-def test_a_symbolic_ref_is_an_error(box: Box) -> None:
+def test_a_symbolic_ref_is_refused(box: Box) -> None:
     one = box.commit({"a": "1"})
     box.git("symbolic-ref", REF, "refs/heads/main")
-    with pytest.raises(ValueError, match="symbolic"):
+    with pytest.raises(SwapRefused, match="symbolic"):
         swap(box.repo, REF, None, one)
 
 
@@ -120,7 +120,7 @@ def test_a_held_lock_is_waited_for(box: Box) -> None:
 def test_a_failure_in_between_leaves_no_lock(box: Box) -> None:
     one = box.commit({"a": "1"})
     box.git("symbolic-ref", REF, "refs/heads/main")
-    with pytest.raises(ValueError, match="symbolic"):
+    with pytest.raises(SwapRefused, match="symbolic"):
         delete(box.repo, REF, one)
     assert not (box.path / f"{REF}.lock").exists()
 

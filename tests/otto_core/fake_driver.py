@@ -17,8 +17,7 @@ from otto_core.attempts import lost
 from otto_core.errors import Locked, OttoError, RepositoryUnusable, UsageError, Waiting
 from otto_core.model import Outcome, Reason, ReasonKind, Telemetry
 from otto_core.reconcile import append
-from otto_core.recovery import Salvage, astray, plan
-from otto_core.resume import _says
+from otto_core.recovery import Salvage, astray, obstacle, plan
 from otto_core.scheduler import (
     Action,
     CheckFinally,
@@ -28,7 +27,6 @@ from otto_core.scheduler import (
     Pause,
     Settle,
     StartAttempt,
-    ask,
     decide,
     retry_or_hold,
 )
@@ -460,24 +458,18 @@ class FakeDriver:
                 raise UsageError(f"{run.id} is over", hint=f"otto status {run.id}")
             if run.running:  # and so can what still executes
                 continue
-            if pause := self._stands_still(run):
+            if pause := obstacle(run, self.world.git.tip_of(run)):
                 yield instant
-                if not _says(run, pause):
-                    append(cast(Any, self.journal), run, pause.event)
-                raise Waiting(pause.message, hint=pause.hint)
+                if pause.is_said_of(run):
+                    raise Waiting(pause.message, hint=pause.hint)
+                append(cast(Any, self.journal), run, pause.event)
+                continue
             yield instant
             self.session = seat(self.world, run, self.journal)
             if self.interrupted:
                 self.session.stop.set()
             if self.session.append(ev.RunResumed(driver=self.name, settings=self.settings)):
                 return
-
-    def _stands_still(self, run: Run) -> Pause | None:
-        unknown = run.tasks[run.landing].undetermined if run.landing else None
-        if unknown is not None:
-            return ask(run, unknown)
-        moved = None if run.cancelled else astray(run, self.world.git.tip_of(run))
-        return Pause(Outcome.WAITING, moved.message, moved.hint) if moved else None
 
     def settle(self, run: Run) -> Generator[Condition, None, Run]:
         """Settle what a driver left half done; gives the run then."""

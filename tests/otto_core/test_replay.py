@@ -8,10 +8,10 @@ from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.decide import decide_on
-from otto_core.decisions import skip
+from otto_core.decisions import Verb, cancel, retry, skip
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal, Outdated
-from otto_core.model import TaskStatus
+from otto_core.model import Outcome, TaskStatus
 from otto_core.reconcile import reconcile_all
 from otto_core.recovery import REPLAY, Effect, First
 from otto_core.resume import Limits, resume
@@ -24,6 +24,7 @@ from tests.otto_core.held import newest
 from tests.otto_core.runs import feature, run_plan
 
 S = TaskStatus
+PERSON = "ada@workshop"
 
 
 class Killed(BaseException):
@@ -165,3 +166,21 @@ def test_r_o10_a_landing_is_claimed_once_a_live_claimant_is_not_robbed_and_a_dea
     after = resume(repository, claimed.id, Limits())
     assert after.tasks["one"].status is S.LANDED
     assert landings(repo, after) == ["one"]
+
+
+@pytest.mark.parametrize("verb", [skip, retry])
+def test_r_x10_a_landing_that_nobody_can_determine_waits_for_a_person_though_the_base_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: Verb
+) -> None:
+    repo = make_repo(tmp_path)
+    live = die_at(monkeypatch, ev.LandingStarted)
+    with pytest.raises(Killed):
+        run_plan(repo, feature("one", "echo 1 > one.txt"))
+    live()
+    repository, run = GitRepository.discover(repo), newest(repo)
+    (repo / ".git/objects" / run.start.base[:2] / run.start.base[2:]).unlink()
+    decide_on(repository, run.id, lambda now: cancel(now, PERSON))
+    after = resume(repository, run.id, Limits())
+    assert after.outcome is Outcome.WAITING
+    decide_on(repository, run.id, lambda now: verb(now, "one", PERSON))
+    assert resume(repository, run.id, Limits()).outcome is Outcome.FAILED

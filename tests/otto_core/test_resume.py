@@ -3,13 +3,14 @@
 import shutil
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from otto_core import events as ev
 from otto_core.decide import decide_on
-from otto_core.decisions import cancel, retry, skip
+from otto_core.decisions import Decision, cancel, retry, skip
 from otto_core.errors import ExitCode, Locked, RepositoryUnusable, UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
@@ -280,6 +281,61 @@ def test_a_branch_that_somebody_deleted_is_told_and_left_alone(repo: Path, otto:
     assert "deleted" in after.withheld.why
     assert git(repo, "for-each-ref", "refs/heads/otto/test") == ""
     assert git(repo, "rev-parse", run_ref(run.id, "tip")) == after.tip
+
+
+def test_a_result_that_is_gone_is_told_with_the_way_to_go_on_and_keeps_no_build_from_its_work(
+    repo: Path, otto: Otto
+) -> None:
+    lock = repo / ".git/refs/heads/otto/test.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()  # so that no branch has the result
+    run = otto.build(writes("zero"), otto.holds("one") | {"depends_on": ["zero"]})
+    otto.kill()
+    lock.unlink()
+    tip = newest(repo).tip
+    (repo / ".git/objects" / tip[:2] / tip[2:]).unlink()
+    git(repo, "update-ref", "-d", run_ref(run.id, "tip"))
+    with pytest.raises(RepositoryUnusable, match=f"{tip}, which is gone"):
+        resumed(repo, run)
+    otto.let_go("one")
+    assert run_plan(repo, writes("other")).outcome is Outcome.LANDED
+    decide_on(GitRepository.discover(repo), run.id, lambda now: cancel(now, "ada@workshop"))
+    assert resumed(repo, run).outcome is Outcome.PARTIAL
+
+
+def test_a_result_branch_that_somebody_made_symbolic_is_told_and_left_alone(repo: Path, otto: Otto) -> None:
+    run = otto.build(writes("zero"), otto.holds("one") | {"depends_on": ["zero"]})
+    git(repo, "branch", "-D", "otto/test")
+    git(repo, "branch", "side")
+    git(repo, "symbolic-ref", "refs/heads/otto/test", "refs/heads/side")
+    otto.let_go("one")
+    assert otto.ended() == ExitCode.OK
+    after = newest(repo)
+    assert after.withheld is not None
+    assert "symbolic" in after.withheld.why
+    assert git(repo, "rev-parse", "side") == run.start.base
+
+
+@pytest.mark.parametrize("decision", [cancel, lambda run, by: skip(run, "two", by)], ids=["cancel", "skip"])
+def test_r_x10_a_decision_in_the_moment_of_a_pause_leaves_no_run_that_nobody_drives(
+    repo: Path, otto: Otto, decision: Callable[[Run, str], Decision]
+) -> None:
+    two = writes("two") | {"depends_on": ["one"]}
+    run = otto.build(writes("zero"), otto.holds("one") | {"depends_on": ["zero"]}, two)
+    otto.kill()
+    otto.let_go("one")
+    git(repo, "update-ref", run_ref(run.id, "tip"), run.start.base)
+    person: list[Decision] = []
+
+    def decide(event: ev.Event, _: Run) -> None:
+        if isinstance(event, ev.AttemptInterrupted) and not person:
+            person.append(())
+            decide_on(GitRepository.discover(repo), run.id, lambda now: decision(now, "ada@workshop"))
+
+    after = resume(GitRepository.discover(repo), run.id, ONWARD, observe=decide)
+    assert person
+    assert exit_code(after) in (ExitCode.WAITING, ExitCode.INCOMPLETE)
+    assert after.outcome is not Outcome.RUNNING
 
 
 def test_a_base_that_is_gone_is_told_with_the_way_to_go_on(repo: Path, otto: Otto) -> None:
