@@ -1,39 +1,32 @@
-"""What `otto clean` removes and what it must not: with real runs, and what people and tasks do to them."""
+"""What `otto clean` removes of a run and what it must not: its refs, its logs, what only they keep."""
 
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from otto_core.clean import clean
 from otto_core.decide import decide_on
 from otto_core.decisions import cancel, retry
 from otto_core.delivery import Order as Landing
 from otto_core.delivery import deliver
-from otto_core.errors import Locked, UsageError
+from otto_core.errors import UsageError
 from otto_core.examination import examine
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
-from otto_core.linked import entries
 from otto_core.model import Outcome
 from otto_core.refnames import run_ref, task_ref
 from otto_core.resume import Limits, resume
-from otto_core.runlock import hold, hold_cleaning
-from otto_core.slots import borrow
-from otto_core.state import Run
+from otto_core.runlock import hold
 from otto_core.sweep import Cleaned, Order
 from tests.builders import git, make_repo
+from tests.otto_core.cleans import DRY, NOW, cleaned, gone, kept, pool, refs
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import feature, fingerprint, run_and_merge, run_plan, writes
 
 OURS = (".git/otto", ".git/refs/otto", ".git/objects")
-NOW = Order("ada@workshop")
-DRY = Order("ada@workshop", dry_run=True)
 
 
 @pytest.fixture
@@ -45,26 +38,6 @@ def repo(tmp_path: Path) -> Path:
 def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
     with Otto.at(repo, tmp_path / "signals") as made:
         yield made
-
-
-def cleaned(repo: Path, order: Order = NOW, before: Callable[[str], None] = lambda _: None) -> Cleaned:
-    return clean(GitRepository.discover(repo), order, before=before)
-
-
-def kept(done: Cleaned) -> dict[str, str]:
-    return {one.what: one.why for one in done.kept}
-
-
-def gone(done: Cleaned) -> set[str]:
-    return {Path(one.what).name for one in done.removed}
-
-
-def pool(run: Run) -> Path:
-    return Path(run.settings.worktrees)
-
-
-def refs(repo: Path) -> str:
-    return git(repo, "for-each-ref", "refs/otto")
 
 
 def fails(name: str, **more: object) -> dict[str, object]:
@@ -197,6 +170,14 @@ def test_a_branch_whose_objects_are_missing_proves_nothing(repo: Path) -> None:
     assert refs(repo) == before
 
 
+def test_a_ref_that_was_written_after_its_run_was_cleaned_is_no_part_of_it(repo: Path) -> None:
+    run = run_and_merge(repo, writes("one"))
+    cleaned(repo)
+    ref = run_ref(run.id, "mine")
+    git(repo, "update-ref", ref, run.tip)
+    assert kept(cleaned(repo)) == {ref: "it was written after its run was cleaned"}
+
+
 def test_a_run_that_is_not_over_stays_with_what_to_type(repo: Path, otto: Otto) -> None:
     run = otto.build(otto.holds("one"))
     assert kept(cleaned(repo))[run.id] == f"it is driven by {run.driver}"
@@ -207,88 +188,15 @@ def test_a_run_that_is_not_over_stays_with_what_to_type(repo: Path, otto: Otto) 
     assert f"otto resume {run.id}" in stays.hint
 
 
-def test_r_s3_an_unfinished_attempt_in_a_slot_is_kept_as_a_commit_before_its_slot_goes(
-    repo: Path, otto: Otto
-) -> None:
-    run = otto.build(otto.holds("one"))
-    otto.kill()
-    assert kept(cleaned(repo, DRY)) == {run.id: "it is not over: interrupted"}
-    assert gone(cleaned(repo, DRY)) == {"slot-0"}
-    done = cleaned(repo)
-    assert gone(done) == {"slot-0"}
-    assert not (pool(run) / "slot-0").exists()
-    assert git(repo, "show", f"{task_ref(run.id, 'one', 'salvage-1')}:one.txt") == "one"
-    otto.let_go("one")
-    assert resume(GitRepository.discover(repo), run.id, Limits()).outcome is Outcome.LANDED
-
-
-def test_r_s3_a_note_that_cannot_be_read_keeps_the_slot(repo: Path) -> None:
+def test_with_an_age_what_is_younger_stays(repo: Path) -> None:
     run = run_and_merge(repo, writes("one"))
-    note = pool(run) / ".otto/slot-0.occupant"
-    note.write_text("of a later version")
-    assert kept(cleaned(repo)) == {str(pool(run) / "slot-0"): "the note of who worked there cannot be read"}
-    assert (pool(run) / "slot-0/one.txt").exists()
-
-
-@pytest.mark.parametrize("way", ["works there", "has a file open"])
-def test_r_s3_a_slot_that_a_persons_process_is_in_stays_and_says_whose(repo: Path, way: str) -> None:
-    run = run_and_merge(repo, writes("one"))
-    slot = pool(run) / "slot-0"
-    script = {
-        "works there": f"cd {slot} && cat",
-        "has a file open": f"cat - {slot}/README.md 9< {slot}/README.md",
-    }
-    with subprocess.Popen(["sh", "-c", script[way]], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as shell:
-        assert shell.stdin is not None
-        assert shell.stdout is not None
-        shell.stdin.write(b"x")
-        shell.stdin.flush()
-        assert shell.stdout.read(1) == b"x"
-        why = kept(cleaned(repo))[str(slot)]
-        shell.stdin.close()
-    assert "process " in why
-    assert {"works there": "by its working directory", "has a file open": "by an open file"}[way] in why
-    assert (slot / "one.txt").exists()
-    assert "slot-0" in gone(cleaned(repo))
-
-
-def test_a_slot_that_another_run_has_borrowed_stays(repo: Path) -> None:
-    run = run_and_merge(repo, writes("one"))
-    with borrow(pool(run), "slot") as slot:
-        assert kept(cleaned(repo)) == {str(slot.path): "it is in use by another Otto"}
-        assert kept(cleaned(repo, DRY)) == kept(cleaned(repo))
-        assert slot.path.exists()
-
-
-def test_a_link_planted_in_place_of_a_slot_goes_and_what_it_leads_to_stays(
-    repo: Path, tmp_path: Path
-) -> None:
-    run = run_and_merge(repo, writes("one"))
-    mine = tmp_path / "mine"
-    (mine / "git").mkdir(parents=True)
-    (mine / "git/index").write_text("precious")
-    for place in (pool(run) / "slot-0", pool(run) / ".otto/slot-0", pool(run) / ".io/slot-0"):
-        shutil.rmtree(place)
-        place.symlink_to(mine)
-    assert kept(cleaned(repo)) == {}
-    assert not os.path.lexists(pool(run) / "slot-0")
-    assert (mine / "git/index").read_text() == "precious"
-
-
-@pytest.mark.parametrize("name", [".otto", ".io", "kept"])
-def test_a_link_planted_in_place_of_ottos_own_place_of_a_pool_keeps_all_of_it(
-    repo: Path, tmp_path: Path, name: str
-) -> None:
-    run = run_and_merge(repo, writes("one"))
-    mine = tmp_path / "mine"
-    (mine / "slot-0").mkdir(parents=True)
-    (mine / "slot-0/precious").write_text("mine")
-    place = pool(run) / name
-    shutil.rmtree(place, ignore_errors=True)
-    place.symlink_to(mine)
-    assert kept(cleaned(repo))[str(place)].startswith("it is no directory of Otto's")
-    assert (mine / "slot-0/precious").exists()
-    assert (pool(run) / "slot-0").exists()
+    done = cleaned(repo, Order("ada@workshop", older_than_s=3600.0))
+    assert done.removed == ()
+    assert set(kept(done)) == {run.id, str(pool(run) / "slot-0")}
+    assert all("ago" in why for why in kept(done).values())
+    for place in (".otto/slot-0/note", ".otto/slot-0", ".io/slot-0", "slot-0"):
+        os.utime(pool(run) / place, (1, 1))
+    assert gone(cleaned(repo, Order("ada@workshop", older_than_s=3600.0))) == {"slot-0"}
 
 
 def test_links_planted_in_place_of_logs_lead_nowhere(repo: Path, tmp_path: Path) -> None:
@@ -310,55 +218,6 @@ def test_links_planted_in_place_of_logs_lead_nowhere(repo: Path, tmp_path: Path)
     assert (mine / other.id).exists(), "who leads the logs elsewhere has them"
 
 
-def test_the_pool_of_a_repository_that_this_one_was_copied_from_is_not_touched(
-    repo: Path, tmp_path: Path
-) -> None:
-    run = run_and_merge(repo, writes("one"))
-    copy = Path(shutil.copytree(repo, tmp_path / "copy", symlinks=True))
-    assert gone(cleaned(copy)) == {run.id}
-    assert (pool(run) / "slot-0/one.txt").exists()
-    assert run_ref(run.id, "tip") in refs(repo)
-
-
-def test_the_pool_of_a_repository_that_was_moved_is_named_and_stays(repo: Path, tmp_path: Path) -> None:
-    run = run_and_merge(repo, writes("one"))
-    moved = repo.rename(tmp_path / "moved")
-    [stays] = cleaned(moved).kept
-    assert stays.what == str(pool(run))
-    assert str(repo / ".git") in stays.why
-    assert (pool(run) / "slot-0/one.txt").exists()
-
-
-def test_a_worktree_that_was_kept_goes_while_its_commit_holds_all_of_it(repo: Path) -> None:
-    run = run_and_merge(repo, writes("one"), writes("two"), keep_worktrees=True)
-    one, two = pool(run) / "kept" / run.id / "one.1", pool(run) / "kept" / run.id / "two.1"
-    (two / "one.txt").write_text("changed by a person since")
-    stays = kept(cleaned(repo))
-    assert stays == {str(two): "no commit holds all that is in it"}
-    assert (one.exists(), two.exists()) == (False, True)
-    assert newest(repo).cleaned is not None
-    shutil.rmtree(two)
-    assert cleaned(repo) == Cleaned((), ())
-
-
-def test_r_s3_a_worktree_that_no_tree_can_hold_stays(repo: Path) -> None:
-    run = run_and_merge(repo, feature("one", "echo 1 > one.txt; mkfifo pipe", max_attempts=1))
-    place = pool(run) / "kept" / run.id / "one.1"
-    assert kept(cleaned(repo))[str(place)] == "no commit holds all that is in it"
-    assert (place / "pipe").is_fifo()
-
-
-def test_with_an_age_what_is_younger_stays(repo: Path) -> None:
-    run = run_and_merge(repo, writes("one"))
-    done = cleaned(repo, Order("ada@workshop", older_than_s=3600.0))
-    assert done.removed == ()
-    assert set(kept(done)) == {run.id, str(pool(run) / "slot-0")}
-    assert all("ago" in why for why in kept(done).values())
-    for place in (".otto/slot-0/note", ".otto/slot-0", ".io/slot-0", "slot-0"):
-        os.utime(pool(run) / place, (1, 1))
-    assert gone(cleaned(repo, Order("ada@workshop", older_than_s=3600.0))) == {"slot-0"}
-
-
 def test_a_merge_directory_that_a_killed_driver_left_goes_and_a_living_ones_stays(repo: Path) -> None:
     run = run_and_merge(repo, writes("one"))
     left = repo / ".git/otto/merge" / f"{run.id}.git"
@@ -368,18 +227,6 @@ def test_a_merge_directory_that_a_killed_driver_left_goes_and_a_living_ones_stay
         assert left.exists()
     assert left.name in gone(cleaned(repo))
     assert not left.exists()
-
-
-def test_the_entry_of_a_linked_worktree_goes_with_its_slot(repo: Path, otto: Otto) -> None:
-    (repo / "otto.yaml").write_text("worktrees: {isolation: linked}\n")
-    git(repo, "add", "otto.yaml")
-    git(repo, "commit", "--quiet", "--message", "configure")
-    otto.build(otto.holds("one"))
-    otto.kill()
-    assert entries(GitRepository.discover(repo))
-    cleaned(repo)
-    assert entries(GitRepository.discover(repo)) == ()
-    otto.let_go("one")
 
 
 def test_what_is_done_with_a_cleaned_run_is_refused_with_the_reason(repo: Path) -> None:
@@ -407,144 +254,3 @@ def test_a_cleaned_run_is_no_news_to_the_doctor(repo: Path) -> None:
     assert [f for f in examine(GitRepository.discover(repo)) if f.level == "bad"] == []
     with Journal.open(repo / ".git/otto" / STORE) as journal:
         assert journal.unfinished() == []
-
-
-def test_two_cleans_at_once_do_not_meet(repo: Path) -> None:
-    run_and_merge(repo, writes("one"))
-    with hold_cleaning(repo / ".git/otto"), pytest.raises(Locked, match="being cleaned by"):
-        cleaned(repo)
-    assert cleaned(repo).kept == ()
-
-
-class Killed(BaseException):
-    """Stands for the end of the process: nothing of the program comes after it."""
-
-
-def _leftovers(repo: Path, run: Run) -> list[str]:
-    places = [repo / ".git/otto/logs" / run.id, *(pool(run) / name for name in ("slot-0", ".otto/slot-0"))]
-    return [*(str(place) for place in places if place.exists()), *refs(repo).splitlines()]
-
-
-def test_r_s3_a_clean_that_is_killed_before_any_of_its_steps_is_finished_by_the_next(repo: Path) -> None:
-    """Each round kills one step later than the one before, until none is left to kill."""
-    rounds = 0
-    while True:
-        run = run_and_merge(repo, writes(f"task{rounds}"), verify={"each": ["true"]})
-        steps: list[str] = []
-
-        def before(step: str, steps: list[str] = steps, last: int = rounds) -> None:
-            steps.append(step)
-            if len(steps) > last:
-                raise Killed
-
-        try:
-            cleaned(repo, before=before)
-        except Killed:
-            assert git(repo, "rev-parse", run.branch) == run.tip
-            assert run_and_merge(repo, writes("between")).outcome is Outcome.LANDED, "the pool can be used"
-            assert kept(cleaned(repo)) == {}
-            assert _leftovers(repo, run) == []
-        else:
-            break
-        rounds += 1
-    assert rounds > 8
-    assert git(repo, "fsck", "--strict") == ""
-
-
-def test_a_ref_that_was_written_after_its_run_was_cleaned_is_no_part_of_it(repo: Path) -> None:
-    run = run_and_merge(repo, writes("one"))
-    cleaned(repo)
-    ref = run_ref(run.id, "mine")
-    git(repo, "update-ref", ref, run.tip)
-    assert kept(cleaned(repo)) == {ref: "it was written after its run was cleaned"}
-
-
-def test_a_clean_in_another_process_is_told_who_cleans(repo: Path) -> None:
-    run_and_merge(repo, writes("one"))
-    with hold_cleaning(repo / ".git/otto"):
-        done = subprocess.run(
-            [sys.executable, "-m", "otto_core.cli.main", "clean"],
-            cwd=repo,
-            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 6
-    assert f"being cleaned by {os.getpid()}@" in done.stderr
-
-
-def test_r_s3_cleaning_beside_builds_loses_nothing_of_them(repo: Path, otto: Otto) -> None:
-    """One run holds a slot and has others done beside it, while another process cleans without a pause."""
-    held = otto.build(otto.holds("one"))
-    script = f"while [ ! -e {repo.parent}/enough ]; do {sys.executable} -m otto_core.cli.main clean; done"
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    with subprocess.Popen(["sh", "-c", script], cwd=repo, env=env, stdout=subprocess.DEVNULL) as cleaner:
-        try:
-            runs = [run_and_merge(repo, *(writes(f"{name}{turn}") for name in "abc")) for turn in range(4)]
-        finally:
-            (repo.parent / "enough").touch()
-        assert cleaner.wait() == 0
-    assert [run.outcome for run in runs] == [Outcome.LANDED] * 4
-    for turn, run in enumerate(runs):
-        names = git(repo, "ls-tree", "-r", "--name-only", run.branch).splitlines()
-        assert {f"{name}{turn}.txt" for name in "abc"} <= set(names)
-    otto.let_go("one")
-    assert otto.ended() == 0
-    assert newest_of(repo, held.id).outcome is Outcome.LANDED
-    assert git(repo, "fsck", "--strict") == ""
-
-
-def newest_of(repo: Path, run_id: str) -> Run:
-    with Journal.open(repo / ".git/otto" / STORE) as journal:
-        return journal.load(run_id)
-
-
-def test_r_s3_a_clean_that_is_killed_for_real_is_finished_by_the_next(repo: Path) -> None:
-    run = run_and_merge(repo, *(writes(f"task{number}") for number in range(6)))
-    program = (
-        "import os, pathlib, sys\n"
-        "from otto_core.clean import clean\n"
-        "from otto_core.sweep import Order\n"
-        "from otto_core.git.repository import GitRepository\n"
-        "steps = iter(range(int(sys.argv[1])))\n"
-        "def before(step):\n"
-        "    next(steps, None) is None and os.kill(os.getpid(), 9)\n"
-        "clean(GitRepository.discover(pathlib.Path('.')), Order('ada'), before=before)\n"
-    )
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    codes = []
-    for steps in (1, 4, 5, 9, 2, 7, 100):
-        argv = [sys.executable, "-c", program, str(steps)]
-        codes.append(subprocess.run(argv, cwd=repo, env=env, check=False).returncode)
-        assert git(repo, "rev-parse", run.branch) == run.tip
-    assert codes[0] == -signal.SIGKILL
-    assert codes[-1] == 0
-    assert refs(repo) == ""
-    assert cleaned(repo) == Cleaned((), ())
-
-
-def test_a_person_who_retries_at_the_same_moment_goes_first(repo: Path) -> None:
-    run = run_and_merge(repo, writes("one"), feature("two", "exit 1", max_attempts=1))
-
-    def before(step: str) -> None:
-        if step == f"noting that {run.id} is cleaned":
-            decide_on(GitRepository.discover(repo), run.id, lambda now: retry(now, "two", "bob@workshop"))
-
-    done = cleaned(repo, before=before)
-    assert kept(done) == {run.id: "somebody decided something about it meanwhile"}
-    assert newest(repo).cleaned is None
-    assert run_ref(run.id, "tip") in refs(repo)
-    assert resume(GitRepository.discover(repo), run.id, Limits()).outcome is Outcome.PARTIAL
-
-
-def test_a_ref_that_moves_at_the_last_moment_stays(repo: Path) -> None:
-    run = run_and_merge(repo, writes("one"))
-    ref = run_ref(run.id, "tip")
-
-    def before(step: str) -> None:
-        if step == f"removing {ref}":
-            git(repo, "update-ref", ref, run.start.base)
-
-    assert kept(cleaned(repo, before=before)) == {ref: "somebody moved it meanwhile"}
-    assert git(repo, "rev-parse", ref) == run.start.base

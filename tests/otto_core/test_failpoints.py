@@ -117,7 +117,7 @@ RECOVERED = [point for points in RECOVERIES.values() for point in points]
 
 ONE_APPEND = "a person's verb appends it, and nothing follows but what a driver does"
 IN_LAND = "`otto land` journals it: test_transfer.py kills that at each of its steps"
-IN_CLEAN = "`otto clean` does it: test_clean.py kills that before each of its steps"
+IN_CLEAN = "`otto clean` does it: test_clean_disturbed.py kills that before each of its steps"
 BY_A_PERSON = "`otto doctor --fix` does it, alone: what was not mended is found by the next one"
 ELSEWHERE: Mapping[str, str] = {
     "journal.run_cleaned": IN_CLEAN,
