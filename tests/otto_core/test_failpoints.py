@@ -116,7 +116,7 @@ RECOVERIES: Mapping[Kill, Sequence[str]] = {
 RECOVERED = [point for points in RECOVERIES.values() for point in points]
 
 ONE_APPEND = "a person's verb appends it, and nothing follows but what a driver does"
-IN_LAND = "`otto land` journals it: test_transfer.py kills that at each of its steps"
+IN_LAND = "`otto land` journals it: test_transfer_killed.py kills that at each of its steps"
 IN_CLEAN = "`otto clean` does it: test_clean_disturbed.py kills that before each of its steps"
 BY_A_PERSON = "`otto doctor --fix` does it, alone: what was not mended is found by the next one"
 ELSEWHERE: Mapping[str, str] = {
@@ -141,8 +141,8 @@ ELSEWHERE: Mapping[str, str] = {
     "journal.delivery_writing": IN_LAND,
     "journal.delivery_applied": IN_LAND,
     "journal.delivery_undone": IN_LAND,
-    "proposal.commit_tree": "`otto land` makes it before anything moves: test_transfer.py",
-    "ref.delivery": "`otto land` writes it: test_transfer.py",
+    "proposal.commit_tree": "`otto land` makes it before anything moves: test_transfer_killed.py",
+    "ref.delivery": "`otto land` writes it: test_transfer_killed.py",
     "setup.forget": "only where what setup made cannot be kept",
     "setup.register": "only with `isolation: linked`",
     "worktrees.set_aside": "only where a worktree cannot be emptied or filled: test_worktrees.py",
