@@ -29,7 +29,7 @@ from otto_core.git.private import MergeRepository
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.linked import identity, unregistered_after
-from otto_core.model import Telemetry
+from otto_core.model import Reason, ReasonKind, Telemetry
 from otto_core.occupancy import Occupant, leave, occupy, work_of
 from otto_core.places import remove, write_new
 from otto_core.refnames import task_ref
@@ -147,10 +147,22 @@ def _not_begun(session: Session, started: ev.AttemptStarted, fitness: Unfit | St
 
 
 def _previous(state: TaskState) -> Oid | None:
-    """Give the snapshot of the last attempt, if it left one."""
-    end = state.attempts[-1].end if state.attempts else None
+    """Give the snapshot of the last attempt that came so far as to write, if it left one."""
+    ends = [attempt.end for attempt in reversed(state.attempts)]
+    end = next((end for end in ends if not _wrote_nothing(end)), None)
     snapshot = getattr(end, "snapshot", None)
     return Oid(hex=snapshot) if snapshot else None
+
+
+def _wrote_nothing(end: ev.AttemptEnd | None) -> bool:
+    """Tell whether an attempt was cut off, or its worktree unfit, before it wrote anything."""
+    match end:
+        case ev.AttemptInterrupted(snapshot=None):
+            return True
+        case ev.AttemptFailed(reason=Reason(kind=ReasonKind.SETUP_FAILED)):
+            return True
+        case _:
+            return False
 
 
 def _start(session: Session, name: str, pinned: Run) -> tuple[ev.AttemptStarted | None, Task]:

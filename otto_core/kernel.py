@@ -107,7 +107,7 @@ def ancestors(pid: int) -> tuple[int, ...]:
 def entries_of(pid: int) -> list[bytes]:
     """Give the entries of the environment that a process was started with, `NAME=value`.
 
-    None where it may not be read.
+    An empty list where it may not be read, and for the moment in which a process starts another program.
     """
     if not _PROC.is_dir():
         with suppress(psutil.Error, OSError):
@@ -125,6 +125,13 @@ def entries_of(pid: int) -> list[bytes]:
     except OSError:
         pass  # gone, or not to be read
     return []
+
+
+def is_program(pid: int) -> bool:
+    """Tell whether a process executes a file that this user may know: no thread of the kernel, no zombie."""
+    with suppress(psutil.Error, OSError):
+        return bool(psutil.Process(pid).exe())
+    return False
 
 
 def environment_of(pid: int) -> dict[str, str]:

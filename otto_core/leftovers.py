@@ -25,6 +25,9 @@ _AGAIN_S = 0.2
 _PASSES = 10
 """How often, in one look, those are looked at who were not there before: one forks, and ends, meanwhile."""
 
+_LOOKS = 5
+"""How often a program is looked at that shows no environment."""
+
 
 def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
     """End at once whatever still carries one of these markers, and prove it gone, in a few seconds at most.
@@ -52,27 +55,24 @@ def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
 def _carriers(wanted: AbstractSet[bytes]) -> Iterator[Identity]:
     """Find the living processes with one of these entries in their environment.
 
-    Most are passed over after one small read. Who shows no environment is looked at twice, a moment apart:
-    it may be in the midst of execve(2).
+    Most are passed over after one small read. A program that shows no environment may be in the midst of
+    execve(2): it is looked at again, a few moments apart.
     """
     seen: set[int] = set()
-    blank: set[int] = set()
-    for _ in range(_PASSES):
+    for number in range(_PASSES):
         new = set(psutil.pids()) - seen
+        if not new:
+            return
+        blank: set[int] = set()
         for pid in new:
             entries = kernel.entries_of(pid)
-            if not entries:
+            if not entries and number < _LOOKS and kernel.is_program(pid):
                 blank.add(pid)
             elif process := _carrier(pid, wanted, entries):
                 yield process
-        if not new:
-            break
-        seen |= new
-    if blank:
-        time.sleep(_POLL_S)
-        for pid in blank:
-            if process := _carrier(pid, wanted, kernel.entries_of(pid)):
-                yield process
+        seen |= new - blank
+        if new == blank:
+            time.sleep(_POLL_S)
 
 
 def _carrier(pid: int, wanted: AbstractSet[bytes], entries: Iterable[bytes]) -> Identity | None:

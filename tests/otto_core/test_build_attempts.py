@@ -3,14 +3,21 @@
 import os
 import signal
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from otto_core import attempts
 from otto_core import events as ev
+from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome, ReasonKind, TaskStatus
+from otto_core.occupancy import Occupant, occupy
+from otto_core.resume import Limits, resume
+from otto_core.slots import Slot
 from otto_core.state import Run
 from tests.builders import git, make_repo
+from tests.otto_core.held import newest
 from tests.otto_core.runs import content, feature, first_failure, reason_of, run_plan, writes
 
 
@@ -197,6 +204,32 @@ def test_retry_from_attempt_goes_on_where_the_last_attempt_ended(repo: Path) -> 
         ),
     )
     assert content(repo, run, "mine.txt") == "1\n2"
+
+
+class Killed(BaseException):
+    """Stands for the death of the driver."""
+
+
+@pytest.mark.parametrize("cut_off", [PermissionError(), Killed()], ids=["unfit", "killed"])
+def test_retry_from_attempt_passes_over_one_that_never_began(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, cut_off: BaseException
+) -> None:
+    """The second attempt is cut off once its worktree is filled, before its command is executed."""
+    noted: list[Slot] = []
+
+    def occupying(slot: Slot, occupant: Occupant) -> None:
+        noted.append(slot)
+        if len(noted) == 2:
+            raise cut_off
+        occupy(slot, occupant)
+
+    monkeypatch.setattr(attempts, "occupy", occupying)
+    command = "echo $OTTO_ATTEMPT >> mine.txt"
+    task = feature("mine", command, verify=["grep -q 3 mine.txt"], retry_from="attempt")
+    with suppress(Killed):
+        run_plan(repo, task)
+    run = resume(GitRepository.discover(repo), newest(repo).id, Limits())
+    assert content(repo, run, "mine.txt") == "1\n3"
 
 
 def test_retry_from_tip_starts_anew(repo: Path) -> None:
