@@ -20,7 +20,7 @@ from otto_core.leftovers import end_marked
 from otto_core.marker import marker_of, run_of
 from otto_core.occupancy import occupant_of, occupied
 from otto_core.reconcile import append, reconcile
-from otto_core.recovery import Reconcile, Salvage, plan
+from otto_core.recovery import unfinished
 from otto_core.refnames import run_ref
 from otto_core.refs import pin
 from otto_core.report import SHORT
@@ -49,18 +49,14 @@ def recover(repository: GitRepository, journal: Journal, run: Run, roots: Collec
     """
     run = journal.refresh(run)
     unlock_refs(repository, run.id)
-    steps = plan(run)
-    _end_processes(repository, run, steps)
+    attempts = unfinished(run)
+    _end_processes(repository, run, attempts)
     for root in roots:
         for slot, occupant in occupied(root):
             if not occupant.marker or run_of(occupant.marker, repository.store) == run.id:
                 _salvage(slot, repository)
-    for step in steps:
-        match step:
-            case Salvage(attempt):
-                run = append(journal, run, _end(repository, run, attempt, roots))
-            case Reconcile():
-                run = reconcile(repository, journal, run)
+    for attempt in attempts:
+        run = append(journal, run, _end(repository, run, attempt, roots))
     return reconcile(repository, journal, run)
 
 
@@ -110,14 +106,13 @@ def require_base(repository: GitRepository, run: Run) -> None:
         pin(repository, ref, base)
 
 
-def _end_processes(repository: GitRepository, run: Run, steps: Iterable[Salvage | Reconcile]) -> None:
+def _end_processes(repository: GitRepository, run: Run, attempts: Iterable[ev.AttemptStarted]) -> None:
     """End what the attempts of the dead driver left running, all of it in one look.
 
     Raises:
         RepositoryUnusable: something would not end.
 
     """
-    attempts = [step.attempt for step in steps if isinstance(step, Salvage)]
     names = [f"{attempt.task}/{attempt.attempt}" for attempt in attempts]
     if left := end_marked({marker_of(repository.store, run.id, name) for name in names}):
         raise RepositoryUnusable(

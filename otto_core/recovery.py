@@ -65,33 +65,10 @@ REPLAY: Mapping[TaskStatus, Replay] = {
 """For each state that a resume may find a task in. An attempt that is executed again is a new one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Salvage:
-    """End what an attempt left running and keep what it wrote."""
-
-    attempt: ev.AttemptStarted
-
-
-@dataclass(frozen=True, slots=True)
-class Reconcile:
-    """Settle a started landing from Git."""
-
-    landing: ev.LandingStarted
-
-
-def plan(run: Run) -> tuple[Salvage | Reconcile, ...]:
-    """Name what has to be done before a run may go on, in the order of the plan."""
-    steps: list[Salvage | Reconcile] = []
-    for spec in run.plan.tasks if run.stored else ():
-        task = run.tasks[spec.id]
-        match REPLAY[task.status].first:
-            case First.SALVAGE:
-                steps.append(Salvage(task.attempts[-1].start))
-            case First.RECONCILE if task.landing is not None:
-                steps.append(Reconcile(task.landing))
-            case _:
-                pass
-    return tuple(steps)
+def unfinished(run: Run) -> tuple[ev.AttemptStarted, ...]:
+    """List the attempts that a dead driver left, in the order of the plan: they are to be salvaged first."""
+    tasks = [run.tasks[spec.id] for spec in run.plan.tasks] if run.stored else []
+    return tuple(task.attempts[-1].start for task in tasks if REPLAY[task.status].first is First.SALVAGE)
 
 
 @dataclass(frozen=True, slots=True)

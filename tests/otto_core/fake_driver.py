@@ -17,7 +17,7 @@ from otto_core.attempts import lost
 from otto_core.errors import Locked, OttoError, RepositoryUnusable, UsageError, Waiting
 from otto_core.model import Outcome, Reason, ReasonKind, Telemetry
 from otto_core.reconcile import append
-from otto_core.recovery import Salvage, astray, obstacle, plan
+from otto_core.recovery import astray, obstacle, unfinished
 from otto_core.scheduler import (
     Action,
     CheckFinally,
@@ -482,11 +482,11 @@ class FakeDriver:
         for process in world.alive():
             process.code = -9
             yield instant
-        for step in plan(run):
-            if isinstance(step, Salvage) and step in plan(run):
-                kept = world.kept(Who(step.attempt.task, step.attempt.attempt))
+        for attempt in unfinished(run):
+            if attempt in unfinished(run):
+                kept = world.kept(Who(attempt.task, attempt.attempt))
                 yield instant
-                ended = lost(run, step.attempt, kept, "it is kept" if kept else "it left nothing behind")
+                ended = lost(run, attempt, kept, "it is kept" if kept else "it left nothing behind")
                 run = append(cast(Any, self.journal), run, ended)
                 yield instant
         return (yield from reconcile(self.world, self.journal, run))

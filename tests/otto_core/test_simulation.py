@@ -254,7 +254,7 @@ def every_started_landing_happened(
 
 FAULTS: dict[str, Callable[..., object]] = {
     "otto_core.journal._is_overtaken": no_driver_is_ever_overtaken,
-    "tests.otto_core.fake_driver.plan": nothing_is_salvaged,
+    "tests.otto_core.fake_driver.unfinished": nothing_is_salvaged,
     "tests.otto_core.fake_reconcile.resolve": every_started_landing_happened,
 }
 """Mistakes that a core could make, by what each of them replaces."""
