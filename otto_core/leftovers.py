@@ -14,6 +14,7 @@ from collections.abc import Set as AbstractSet
 import psutil
 
 from otto_core import kernel
+from otto_core.errors import RepositoryUnusable
 from otto_core.kernel import Identity
 from otto_core.process import MARKER
 
@@ -50,6 +51,20 @@ def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
         while any(map(_is_alive, left - refused)) and time.monotonic() < again:
             time.sleep(_POLL_S)
     return ()
+
+
+def end_all(markers: AbstractSet[str], whose: str, *, then: str = "") -> None:
+    """End what carries one of these markers, of which `whose` says in words whose it is.
+
+    Raises:
+        RepositoryUnusable: something would not end; `then` is what to type once it has.
+
+    """
+    if left := end_marked(markers):
+        end_them = f"kill -9 {' '.join(map(str, left))}"
+        raise RepositoryUnusable(
+            f"{whose} cannot be ended", hint=f"{end_them}, then `{then}`" if then else end_them
+        )
 
 
 def _carriers(wanted: AbstractSet[bytes]) -> Iterator[Identity]:

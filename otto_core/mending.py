@@ -8,11 +8,11 @@ from os import fsencode
 from pathlib import Path
 
 from merge.paths import show
-from otto_core.errors import Locked, RepositoryUnusable
+from otto_core.errors import Locked
 from otto_core.git.repository import GitRepository
 from otto_core.inventory import user_of
 from otto_core.journal import STORE, Journal
-from otto_core.leftovers import end_marked
+from otto_core.leftovers import end_all
 from otto_core.linked import unregister
 from otto_core.locks import LockTable
 from otto_core.places import remove
@@ -44,11 +44,7 @@ def end_processes(repository: GitRepository, run: str, markers: AbstractSet[str]
 
     """
     with hold_delivery(repository.store), hold(repository.store, run):
-        if left := end_marked(markers):
-            raise RepositoryUnusable(
-                f"processes of {run}, which its driver left, cannot be ended",
-                hint=f"kill -9 {' '.join(map(str, left))}",
-            )
+        end_all(markers, f"processes of {run}, which its driver left,")
 
 
 def settle_landing(repository: GitRepository, run: str) -> None:

@@ -16,7 +16,7 @@ from otto_core.attempts import lost
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
-from otto_core.leftovers import end_marked
+from otto_core.leftovers import end_all
 from otto_core.marker import marker_of, run_of
 from otto_core.occupancy import occupant_of, occupied
 from otto_core.reconcile import append, reconcile
@@ -114,11 +114,8 @@ def _end_processes(repository: GitRepository, run: Run, attempts: Iterable[ev.At
 
     """
     names = [f"{attempt.task}/{attempt.attempt}" for attempt in attempts]
-    if left := end_marked({marker_of(repository.store, run.id, name) for name in names}):
-        raise RepositoryUnusable(
-            f"processes of {run.id}, which its driver left, cannot be ended",
-            hint=f"kill -9 {' '.join(map(str, left))}, then `otto resume {run.id}`",
-        )
+    markers = {marker_of(repository.store, run.id, name) for name in names}
+    end_all(markers, f"processes of {run.id}, which its driver left,", then=f"otto resume {run.id}")
 
 
 def _salvage(slot: Slot, repository: GitRepository) -> None:

@@ -18,7 +18,7 @@ from otto_core.conversion import conversion_of
 from otto_core.errors import RepositoryUnusable
 from otto_core.evidence import adopt_history
 from otto_core.git.repository import GitRepository, commit_tree
-from otto_core.leftovers import end_marked
+from otto_core.leftovers import end_all
 from otto_core.linked import unregister
 from otto_core.marker import run_of
 from otto_core.occupancy import Work, leave, occupant_of
@@ -44,11 +44,7 @@ def salvage(slot: Slot, repository: GitRepository) -> None:
     occupant = occupant_of(slot)
     if occupant is None:
         return
-    if left := end_marked({occupant.marker}):
-        raise RepositoryUnusable(
-            f"processes of an earlier attempt still use {slot.path} and cannot be ended",
-            hint=f"kill -9 {' '.join(map(str, left))}",
-        )
+    end_all({occupant.marker}, f"processes of an earlier attempt, which still use {slot.path},")
     work = occupant.work
     if run_of(occupant.marker, repository.store) is None:
         _set_aside(slot, *((work.run, work.task, work.attempt) if work else ("unknown", slot.own.name, 1)))

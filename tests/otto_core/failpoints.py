@@ -53,7 +53,7 @@ Tell = Callable[[str, Moment], None]
 EFFECTS: Mapping[ModuleType, tuple[str, ...]] = {
     candidate: ("commit",),
     children: ("start",),
-    leftovers: ("end_marked",),
+    leftovers: ("end_all",),
     linked: ("register", "unregister"),
     lockfile: ("write",),
     made: ("set_apart", "bring_back", "note_down", "forget"),

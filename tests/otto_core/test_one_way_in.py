@@ -95,7 +95,7 @@ def test_r_g1_i1_only_the_gate_executes_commands_and_invokes_agents() -> None:
 
 
 def test_r_s4_processes_are_signalled_only_where_they_are_started_and_where_a_slot_is_reused() -> None:
-    assert users_of("otto_core.leftovers.end_marked") == {
+    assert users_of("otto_core.leftovers.end_all") == {
         "otto_core.mending",
         "otto_core.recover",
         "otto_core.salvage",
