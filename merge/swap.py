@@ -3,13 +3,14 @@
 The reference's lock file is taken first and its value is read again under that lock, so of two swaps that
 expect the same value one wins, whoever holds them: threads, processes or the git program (which honours the
 same lock, see git's lockfile API). Only one ref is ever moved at a time: neither libgit2 nor git's files
-backend makes a transaction over several refs all-or-nothing.
+backend makes a transaction over several refs all-or-nothing. None is deleted here: libgit2 reads the packed
+refs before it locks them, so its deletion would take back what others packed meanwhile.
 """
 
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -26,17 +27,13 @@ class SwapBusy(Exception):
     """The lock of a ref stayed taken for the whole time allowed."""
 
 
-class _CommitBusy(SwapBusy):
-    """A change was queued and could not be committed, for another lock than the ref's own was taken."""
-
-
 class SwapRefused(Exception):
     """The ref cannot be written at all: it is symbolic, its name is not valid, or it clashes with another."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swapped:
-    """The ref held the expected value and now holds the new one (or is gone, if it was to be deleted)."""
+    """The ref held the expected value and now holds the new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,52 +61,21 @@ def swap(
     if new not in repo:
         raise ValueError(f"{new} is not in the repository: {ref} cannot point to it")
 
-    def move(transaction: ReferenceTransaction) -> None:
-        transaction.set_target(ref, new, message=message)
-
-    return _swap(repo, ref, expected, new, move, wait)
-
-
-def delete(repo: Repository, ref: str, expected: Oid, *, wait: float = 10.0) -> Swapped | Lost:
-    """Delete `ref` if it holds `expected`. Errors as for `swap`."""
-    return _swap(repo, ref, expected, None, lambda transaction: transaction.remove(ref), wait)
-
-
-def _swap(
-    repo: Repository,
-    ref: str,
-    expected: Oid | None,
-    wanted: Oid | None,
-    queue: Callable[[ReferenceTransaction], None],
-    wait: float,
-) -> Swapped | Lost:
-    """Queue one change under the lock if the ref holds what is expected, and have it committed.
-
-    A commit can meet the lock of the packed refs, which Git holds while it packs them; it is tried again, and
-    what had come about before that lock was met counts. From then on libgit2 deletes nothing by the
-    repository that met it, and does not say so: hence the look after it, and another repository.
-    """
-    deadline, met = time.monotonic() + wait, False
+    deadline, cut_off = time.monotonic() + wait, False
     while True:
         try:
             with _locked(repo, ref, deadline, wait) as transaction:
                 actual = _value(repo, ref)
-                if met and actual == wanted:
+                if cut_off and actual == new:
                     return Swapped()
                 if actual != expected:
                     return Lost(actual)
-                queue(transaction)
-            if wanted is not None or _value(repo, ref) != expected:
-                return Swapped()
-            busy = _CommitBusy(
-                f"{ref} stays: the packed refs are locked; if no git is at work, remove the lock"
-            )
-        except _CommitBusy as met_lock:
-            busy = met_lock
-        if time.monotonic() >= deadline:
-            raise busy
-        met, repo = True, Repository(repo.path)
-        time.sleep(_LONGEST_PAUSE)
+                transaction.set_target(ref, new, message=message)
+            return Swapped()
+        except GitError as exc:  # of the commit, which may have come about all the same
+            if not _passes(exc) or time.monotonic() >= deadline:
+                raise
+            cut_off = True
 
 
 @contextmanager
@@ -121,25 +87,17 @@ def _locked(repo: Repository, ref: str, deadline: float, wait: float) -> Iterato
     pause = _FIRST_PAUSE
     while True:
         # A failed lock poisons nothing, but a transaction is cheap and a fresh one needs no such argument.
-        queued = False
-        try:
-            with repo.transaction() as transaction:
-                try:
-                    transaction.lock_ref(ref)
-                except GitError as exc:
-                    if not _is_contention(exc):
-                        raise SwapRefused(f"{ref} cannot be written: {exc}") from exc
-                    if time.monotonic() >= deadline:
-                        raise SwapBusy(_still_locked(ref, wait, exc)) from exc
-                else:
-                    yield transaction
-                    queued = True
-        except GitError as exc:
-            if queued and _is_contention(exc):
-                raise _CommitBusy(_still_locked(ref, wait, exc)) from exc
-            raise
-        if queued:
-            return
+        with repo.transaction() as transaction:
+            try:
+                transaction.lock_ref(ref)
+            except GitError as exc:
+                if not _passes(exc):
+                    raise SwapRefused(f"{ref} cannot be written: {exc}") from exc
+                if time.monotonic() >= deadline:
+                    raise SwapBusy(_still_locked(ref, wait, exc)) from exc
+            else:
+                yield transaction
+                return
         time.sleep(pause)
         pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -151,14 +109,18 @@ def _still_locked(ref: str, wait: float, exc: GitError) -> str:
     )
 
 
-def _is_contention(exc: GitError) -> bool:
-    """Tell a taken lock by libgit2's words for it, which gives it no type of its own.
+def _passes(exc: GitError) -> bool:
+    """Tell by libgit2's words, which gives these no type of their own, what can be tried again.
 
-    It words the two moments differently in which it may notice: before and while it creates the lock file.
+    A taken lock is worded in two ways, for the moments before and while libgit2 creates the lock file. And
+    `git pack-refs` removes the directory of a ref that it has packed, also one that was just made for another
+    ref, and before libgit2 has synced it.
     """
     words = str(exc)
-    return "failed to lock file" in words or (
-        "failed to create locked file" in words and os.strerror(errno.EEXIST) in words
+    return (
+        "failed to lock file" in words
+        or ("failed to create locked file" in words and os.strerror(errno.EEXIST) in words)
+        or os.strerror(errno.ENOENT) in words
     )
 
 

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
 
-from merge.objects import Oid
-from merge.swap import Lost, delete
 from otto_core import events as ev
 from otto_core.build import require_place
 from otto_core.cleaning import Kept, RunFacts, RunGoes, of_run
@@ -32,6 +30,7 @@ from otto_core.journal import STORE, Appended, Journal
 from otto_core.mending import remove_merge_place
 from otto_core.recover import unlock_refs
 from otto_core.refnames import run_ref
+from otto_core.refs import unpin
 from otto_core.runlock import hold, hold_cleaning, hold_delivery, is_driven
 from otto_core.slots import worktree_root
 from otto_core.state import Run
@@ -150,10 +149,9 @@ class _Cleaning:
                 )
                 return
         taken = self._logs(run)
-        for ref, at in decided.refs.items():
-            self.sweep.before(f"removing {ref}")
-            if isinstance(delete(self.repository.repo, ref, Oid(hex=at)), Lost):
-                self.sweep.kept.append(Kept(ref, "somebody moved it meanwhile", f"git update-ref -d {ref}"))
+        self.sweep.before(f"removing the refs of {run.id}")
+        for ref in unpin(self.repository, decided.refs):
+            self.sweep.kept.append(Kept(ref, "somebody moved it meanwhile", f"git update-ref -d {ref}"))
         _prune(self.repository.common_dir / run_ref(run.id))
         self._say_gone(facts, taken)
 

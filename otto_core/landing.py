@@ -6,7 +6,6 @@ the audit; the candidate; the checks on its exact tree. *Mutate* is one compare-
 that ref is the commit point. *Next* journals what Git already knows, and publishes.
 """
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -17,7 +16,7 @@ from merge.gate import Refused, admit
 from merge.objects import Oid
 from merge.paths import show
 from merge.strategies import Conflicted, merge
-from merge.swap import Lost, SwapBusy, SwapRefused, delete, swap
+from merge.swap import Lost, SwapBusy, SwapRefused, swap
 from merge.trailers import Trailers, message
 from merge.trees import Entry
 from otto_core import events as ev
@@ -237,7 +236,7 @@ class Lander:
         )
         if not session.append(started, seen=seen):
             return
-        match await session.in_thread(partial(self._swap, session.run, produced, candidate)):
+        match await session.in_thread(partial(self._swap, session.run, candidate)):
             case Lost(actual):
                 session.append(ev.LandingLost(task=name, attempt=produced.attempt))
                 moved = astray(session.run, Tip(str(actual) if actual else None))
@@ -252,9 +251,7 @@ class Lander:
                 )
                 session.append(applied, published)
 
-    def _swap(
-        self, run: Run, produced: ev.AttemptProduced, candidate: Candidate
-    ) -> ev.BranchPublished | ev.BranchWithheld | Lost:
+    def _swap(self, run: Run, candidate: Candidate) -> ev.BranchPublished | ev.BranchWithheld | Lost:
         """Move the tip to the candidate and publish it, off the event loop; the caller journals both."""
         repository, tip_ref = self.session.repository.here(), run_ref(run.id, "tip")
         try:
@@ -263,10 +260,7 @@ class Lander:
             raise RepositoryUnusable(str(error), hint=f"see `git for-each-ref {tip_ref}`") from error
         if isinstance(outcome, Lost):
             return outcome
-        published = publish(repository, run, candidate.commit)
-        with suppress(SwapBusy, SwapRefused):  # landed and reachable: the pin has no use any more
-            delete(repository.repo, _candidate_ref(run.id, produced), candidate.commit, wait=0)
-        return published
+        return publish(repository, run, candidate.commit)
 
     def _reject(self, seen: Run, produced: ev.AttemptProduced, reason: Reason) -> None:
         then = retry_or_hold(seen.tasks[produced.task], seen)
@@ -275,7 +269,7 @@ class Lander:
 
 
 def _candidate_ref(run: str, produced: ev.AttemptProduced) -> str:
-    """Name the ref that keeps a candidate until it has landed."""
+    """Name the ref that keeps a candidate, which is checked before anything else leads to it."""
     return task_ref(run, produced.task, f"candidate-{produced.attempt}")
 
 

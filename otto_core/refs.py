@@ -1,8 +1,11 @@
-"""How a commit is pinned by a ref of a run."""
+"""How a commit is pinned by a ref of a run, and how it is let go."""
+
+from collections.abc import Mapping
 
 from merge.objects import Oid
 from merge.swap import Lost, SwapBusy, SwapRefused, swap
 from otto_core.errors import RepositoryUnusable
+from otto_core.git.program import git
 from otto_core.git.repository import GitRepository
 
 
@@ -29,3 +32,33 @@ def pin(repository: GitRepository, ref: str, commit: Oid) -> None:
             )
         case _:
             return
+
+
+def unpin(repository: GitRepository, refs: Mapping[str, str]) -> list[str]:
+    """Delete refs, each only from the commit where it was seen; gives those that have moved from there.
+
+    Git does it, under its lock of the packed refs, from what it reads under that lock.
+
+    Raises:
+        RepositoryUnusable: one cannot be deleted.
+
+    """
+    if not refs or not _refusal_to_delete(repository, refs):
+        return []
+    moved = []
+    for ref, at in refs.items():
+        if (why := _refusal_to_delete(repository, {ref: at})) is None:
+            continue
+        now = repository.ref(ref)
+        if str(now) == at:
+            raise RepositoryUnusable(f"{ref} cannot be deleted: {why}", hint=f"git update-ref -d {ref} {at}")
+        if now is not None:
+            moved.append(ref)
+    return moved
+
+
+def _refusal_to_delete(repository: GitRepository, refs: Mapping[str, str]) -> str | None:
+    """Delete refs, all or none; gives what git says against it."""
+    orders = "".join(f"delete {ref}\0{at}\0" for ref, at in refs.items())
+    done = git("update-ref", "-z", "--stdin", git_dir=repository.common_dir, stdin=orders.encode())
+    return None if done.code == 0 else done.err.decode("utf-8", "replace").strip()

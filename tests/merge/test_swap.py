@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from pygit2 import Oid, Repository
 from pygit2.enums import SortMode
 
-from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, delete, swap
+from merge.swap import Lost, SwapBusy, Swapped, SwapRefused, swap
 from tests.builders import git, make_repo
 from tests.merge.repos import Box
 
@@ -17,6 +18,7 @@ ABSENT = Oid(hex="1" * 40)
 # Each process adds its number of commits to one chain by swaps; a lost swap is tried again on the new tip.
 CLIMB = """
 import sys
+import threading
 from pygit2 import Oid, Repository, Signature
 from merge.swap import Lost, swap
 path, ref, steps = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -61,8 +63,7 @@ def test_a_packed_ref_is_compared_too(box: Box) -> None:
     box.git("pack-refs", "--all")
     assert swap(box.repo, REF, None, two) == Lost(one)
     assert swap(box.repo, REF, one, two) == Swapped()
-    assert delete(box.repo, REF, two) == Swapped()
-    assert value(box) is None
+    assert value(box) == two
 
 
 def test_a_value_that_does_not_exist_is_an_error(box: Box) -> None:
@@ -83,16 +84,6 @@ def test_a_ref_in_the_way_is_an_error_at_once(box: Box) -> None:
     swap(box.repo, REF, None, one)
     with pytest.raises(SwapRefused, match="cannot be written"):
         swap(box.repo, f"{REF}/below", None, one)
-
-
-def test_a_ref_is_deleted_only_from_the_expected_value(box: Box) -> None:
-    one, two = box.commit({"a": "1"}), box.commit({"a": "2"})
-    swap(box.repo, REF, None, one)
-    assert delete(box.repo, REF, two) == Lost(one)
-    assert value(box) == one
-    assert delete(box.repo, REF, one) == Swapped()
-    assert value(box) is None
-    assert delete(box.repo, REF, one) == Lost(None)
 
 
 def test_a_lock_that_stays_is_named(box: Box) -> None:
@@ -121,7 +112,7 @@ def test_a_failure_in_between_leaves_no_lock(box: Box) -> None:
     one = box.commit({"a": "1"})
     box.git("symbolic-ref", REF, "refs/heads/main")
     with pytest.raises(SwapRefused, match="symbolic"):
-        delete(box.repo, REF, one)
+        swap(box.repo, REF, None, one)
     assert not (box.path / f"{REF}.lock").exists()
 
 
@@ -161,25 +152,33 @@ def test_a_swap_can_say_in_the_log_of_the_ref_what_it_was_for(tmp_path: Path) ->
     assert git(repo, "reflog", "-1", "--format=%gs", "main") == "otto land r-1"
 
 
-@pytest.mark.parametrize("act", ["move", "delete"])
-def test_the_lock_of_the_packed_refs_is_waited_for_and_then_told(box: Box, act: str) -> None:
+def test_r_s9_the_lock_of_the_packed_refs_is_in_nobodys_way(box: Box) -> None:
     """Git holds it while it packs; one that a killed git left is nobody's to remove but a person's."""
     one, two = box.commit({"a": "1"}), box.commit({"a": "2"})
     swap(box.repo, REF, None, one)
     git(box.path, "pack-refs", "--all")
-    lock = box.path / "packed-refs.lock"
-    lock.touch()
+    (box.path / "packed-refs.lock").touch()
+    assert swap(box.repo, REF, one, two, wait=0.0) == Swapped()
+    assert value(box) == two
 
-    def change(wait: float) -> Swapped | Lost:
-        if act == "delete":
-            return delete(box.repo, REF, one, wait=wait)
-        return swap(box.repo, REF, one, two, wait=wait)
 
-    if act == "delete":
-        with pytest.raises(SwapBusy):
-            change(0.1)
+def test_r_s9_refs_that_git_packs_all_the_time_can_be_written(box: Box) -> None:
+    """Git removes the directories of refs that it has packed, also one that was just made for a new ref."""
+    commits = [box.commit({"a": str(number)}) for number in range(2)]
+    done = threading.Event()
+
+    def pack() -> None:
+        while not done.is_set():
+            git(box.path, "pack-refs", "--all")
+
     with ThreadPoolExecutor(1) as pool:
-        changing = pool.submit(change, 60.0)
-        lock.unlink()
-        assert changing.result() == Swapped()
-    assert value(box) == (None if act == "delete" else two)
+        packing = pool.submit(pack)
+        try:
+            for turn in range(1000):
+                ref = f"refs/otto/packed/{turn}/deep/tip"
+                assert swap(box.repo, ref, None, commits[0]) == Swapped()
+                assert swap(box.repo, ref, commits[0], commits[1]) == Swapped()
+        finally:
+            done.set()
+        packing.result()
+    assert {value(box, f"refs/otto/packed/{turn}/deep/tip") for turn in range(1000)} == {commits[1]}

@@ -37,6 +37,7 @@ from otto_core import (
     made,
     occupancy,
     recover,
+    refs,
     worktrees,
 )
 from otto_core.cli.main import VERBS, main
@@ -59,8 +60,8 @@ EFFECTS: Mapping[ModuleType, tuple[str, ...]] = {
     made: ("set_apart", "bring_back", "note_down", "forget"),
     occupancy: ("occupy", "leave"),
     recover: ("unlock_refs",),
+    refs: ("unpin",),
     repository: ("commit_tree",),
-    swap: ("delete",),
     worktrees: ("reset", "overlay", "set_aside"),
 }
 """Functions with an effect that lasts, less the journal's and those on refs; whoever calls one is a point."""
@@ -129,7 +130,7 @@ def _arm_journal(tell: Tell) -> None:
 
 
 def _arm_refs(tell: Tell) -> None:
-    """Every swap and every deletion of a ref takes its lock in `merge.swap`, and nowhere else."""
+    """Every swap of a ref takes its lock in `merge.swap`, and nowhere else."""
     locked = swap._locked
 
     @contextmanager

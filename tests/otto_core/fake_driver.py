@@ -400,7 +400,7 @@ class FakeDriver:
         return a_verdict(command, tree, "passed" if code == 0 else "failed")
 
     def _mutate(self, name: str, produced: ev.AttemptProduced, candidate: Commit, seen: Run) -> Steps:
-        session, git, who = self.session, self.world.git, Who(name, produced.attempt)
+        session, git = self.session, self.world.git
         started = ev.LandingStarted(
             task=name,
             attempt=produced.attempt,
@@ -422,9 +422,6 @@ class FakeDriver:
             return
         yield instant
         published = publish(git, run, candidate.id)
-        yield instant
-        if git.refs.get(candidate_ref(who)) == candidate.id:
-            git.move(candidate_ref(who), None)
         yield free
         applied = ev.LandingApplied(
             task=name,

@@ -163,7 +163,7 @@ def test_a_ref_that_moves_at_the_last_moment_stays(repo: Path) -> None:
     ref = run_ref(run.id, "tip")
 
     def before(step: str) -> None:
-        if step == f"removing {ref}":
+        if step == f"removing the refs of {run.id}":
             git(repo, "update-ref", ref, run.start.base)
 
     assert kept(cleaned(repo, before=before)) == {ref: "somebody moved it meanwhile"}

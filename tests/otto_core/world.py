@@ -338,7 +338,7 @@ class World:
 
 
 def candidate_ref(who: Who) -> str:
-    """Name the ref that keeps a candidate until it has landed."""
+    """Name the ref that keeps a candidate."""
     return task_ref(RUN, who.task, f"candidate-{who.attempt}")
 
 
