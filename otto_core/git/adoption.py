@@ -24,6 +24,8 @@ def adopt_commits(
     `own_git_dir` is one of Otto's that reads the user's objects. Gives the subjects of the copied commits
     on the first-parent chain, oldest first; None where an object is missing, damaged, or there are more
     than `MAX_ADOPTED`.
+
+    Whatever ends it on the way, no object is there that needs one which is not.
     """
     try:
         foreign = pygit2.Repository(str(own_git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
@@ -44,22 +46,32 @@ def adopt_commits(
 
 
 def _lacking(known: Repository, foreign: Repository, head: Oid) -> dict[Oid, None]:
-    """List what a commit needs and `known` lacks (ValueError if that is too much)."""
+    """List what a commit needs and `known` lacks, each after what it needs itself.
+
+    A search in depth, noted on the way back (ValueError if that is too much).
+    """
+    seen: set[Oid] = set()
     found: dict[Oid, None] = {}
-    waiting, room = [head], MAX_ADOPTED_BYTES
+    waiting, room = [(head, False)], MAX_ADOPTED_BYTES
     while waiting:
-        oid = waiting.pop()
-        if oid in found or oid in known:
-            continue
-        found[oid] = None
-        room -= foreign.odb.read_header(oid)[1]
-        if len(found) > MAX_ADOPTED or room < 0:
-            raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")
-        match foreign[oid]:
-            case pygit2.Commit() as commit:
-                waiting += [commit.tree_id, *commit.parent_ids]
-            case pygit2.Tree() as tree:
-                if any(forbidden(entry.raw_name or b"") for entry in tree):
-                    raise ValueError(f"a tree of {oid} has a name that Git forbids")
-                waiting += [entry.id for entry in tree if entry.filemode != FileMode.COMMIT]
+        oid, searched = waiting.pop()
+        if searched:
+            found[oid] = None
+        elif oid not in seen and oid not in known:
+            seen.add(oid)
+            room -= foreign.odb.read_header(oid)[1]
+            if len(seen) > MAX_ADOPTED or room < 0:
+                raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")
+            waiting += [(oid, True), *((need, False) for need in _needs(foreign, oid))]
     return found
+
+
+def _needs(foreign: Repository, oid: Oid) -> list[Oid]:
+    match foreign[oid]:
+        case pygit2.Commit() as commit:
+            return [commit.tree_id, *commit.parent_ids]
+        case pygit2.Tree() as tree:
+            if any(forbidden(entry.raw_name or b"") for entry in tree):
+                raise ValueError(f"a tree of {oid} has a name that Git forbids")
+            return [entry.id for entry in tree if entry.filemode != FileMode.COMMIT]
+    return []

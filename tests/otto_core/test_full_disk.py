@@ -12,9 +12,11 @@ from shutil import which
 import pygit2
 import pytest
 
-from merge.objects import GitError, Signature, write_commit
+from merge.objects import GitError, Oid, Signature, write_commit
 from otto_core import attempts
 from otto_core.errors import ExitCode, RepositoryUnusable
+from otto_core.git.adoption import adopt_commits
+from otto_core.git.private import prepare_private
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
 from otto_core.refnames import task_ref
@@ -133,6 +135,25 @@ def test_a_commit_that_could_not_be_written_is_not_reported_as_written(tmp_path:
     with little_room("limit", tmp_path, 0), pytest.raises(GitError, match="could not be written"):
         write("lost")
     assert git(tmp_path / "repo", "cat-file", "-t", str(write("there"))) == "commit"
+
+
+def test_commits_of_an_attempt_of_which_a_disk_refuses_a_part_leave_no_broken_object_behind(
+    tmp_path: Path,
+) -> None:
+    repo, agent = make_repo(tmp_path), tmp_path / "agent"
+    git(repo, "clone", "--quiet", "--shared", str(repo), str(agent))
+    for content, subject in ((os.urandom(50_000), "large"), (b"x", "small")):
+        (agent / "made").write_bytes(content)
+        git(agent, "add", "--all")
+        git(agent, "commit", "--quiet", "--message", subject)
+    repository, head = GitRepository.discover(repo), Oid(hex=git(agent, "rev-parse", "HEAD"))
+    prepare_private(tmp_path / "own", repository)
+    asked = repository, tmp_path / "own", agent / ".git/objects", head
+    with little_room("limit", tmp_path, 4096):
+        assert adopt_commits(*asked) is None
+    git(repo, "fsck", "--strict")
+    assert adopt_commits(*asked) == ("large", "small")
+    git(repo, "fsck", "--strict")
 
 
 def test_b6_a_disk_that_refuses_while_an_attempt_is_captured_costs_the_attempt_nothing(
