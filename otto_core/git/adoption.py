@@ -1,6 +1,8 @@
 """Take an attempt's own commits, with all that they need, out of objects that nobody vouches for."""
 
+import zlib
 from pathlib import Path
+from typing import Final
 
 import pygit2
 from pygit2.enums import FileMode, RepositoryOpenFlag
@@ -14,6 +16,8 @@ MAX_ADOPTED = 10_000
 
 MAX_ADOPTED_BYTES = 100_000_000
 """How large they may be together."""
+
+_CHUNK: Final = 65_536
 
 
 def adopt_commits(
@@ -30,7 +34,7 @@ def adopt_commits(
     try:
         foreign = pygit2.Repository(str(own_git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
         foreign.odb.add_disk_alternate(str(objects))
-        lacking = _lacking(repository.repo, foreign, head)
+        lacking = _lacking(repository.repo, foreign, objects, head)
         for oid in lacking:
             repository.repo.odb.write(*foreign.odb.read(oid))
         subjects = []
@@ -41,11 +45,11 @@ def adopt_commits(
                 break
             commit = foreign[commit.parent_ids[0]].peel(pygit2.Commit)
         return tuple(reversed(subjects))
-    except (pygit2.GitError, KeyError, ValueError, OSError):
+    except (pygit2.GitError, KeyError, ValueError, OSError, zlib.error):
         return None
 
 
-def _lacking(known: Repository, foreign: Repository, head: Oid) -> dict[Oid, None]:
+def _lacking(known: Repository, foreign: Repository, objects: Path, head: Oid) -> dict[Oid, None]:
     """List what a commit needs and `known` lacks, each after what it needs itself.
 
     A search in depth, noted on the way back (ValueError if that is too much).
@@ -62,6 +66,7 @@ def _lacking(known: Repository, foreign: Repository, head: Oid) -> dict[Oid, Non
             room -= foreign.odb.read_header(oid)[1]
             if len(seen) > MAX_ADOPTED or room < 0:
                 raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")
+            _require_whole(objects / str(oid)[:2] / str(oid)[2:])
             waiting += [(oid, True), *((need, False) for need in _needs(foreign, oid))]
     return found
 
@@ -75,3 +80,20 @@ def _needs(foreign: Repository, oid: Oid) -> list[Oid]:
                 raise ValueError(f"a tree of {oid} has a name that Git forbids")
             return [entry.id for entry in tree if entry.filemode != FileMode.COMMIT]
     return []
+
+
+def _require_whole(loose: Path) -> None:
+    """Make sure that the stream of a loose object, if it is one, has an end (ValueError where it is cut off).
+
+    For the rest of one that has none, libgit2 1.9 looks for ever.
+    """
+    if not loose.exists():
+        return
+    stream, size = zlib.decompressobj(), 0
+    with loose.open("rb") as file:
+        while not stream.eof:
+            data = stream.unconsumed_tail or file.read(_CHUNK)
+            made = stream.decompress(data, _CHUNK)
+            size += len(made)
+            if size > 2 * MAX_ADOPTED_BYTES or not (data or made):
+                raise ValueError(f"{loose} is cut off, or larger than it says")

@@ -112,6 +112,17 @@ def test_i7_a_file_over_the_cap_is_kept_with_its_worktree(repo: Path, hermetic: 
     assert kept.stat().st_size == 1_500_000
 
 
+def test_an_object_that_an_attempt_left_cut_off_is_not_waited_for(repo: Path) -> None:
+    script = [
+        "head -c 50000 /dev/urandom > mine.txt; git add -A; git commit -qm large",
+        "object=$(git rev-parse HEAD:mine.txt | sed 's,^..,.git/objects/&/,'); chmod u+w $object",
+        "echo x > mine.txt; git commit -qam small; truncate -s 4000 $object",
+    ]
+    run = run_plan(repo, feature("mine", "; ".join(script)))
+    assert run.outcome is Outcome.LANDED
+    git(repo, "fsck", "--strict")
+
+
 def test_i7_work_in_a_worktree_that_cannot_be_captured_is_kept_and_told(repo: Path, hermetic: Path) -> None:
     (repo / ".gitattributes").write_text("*.txt working-tree-encoding=UTF-16\n")
     git(repo, "add", "--all")
