@@ -7,7 +7,7 @@ Otto's own Git directory of the slot stays what reset and snapshot use.
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from hashlib import sha256
 from os import fsencode
@@ -31,6 +31,12 @@ def entries(repository: GitRepository) -> tuple[Path, ...]:
     """List the entries that slots have in a repository now, in use or left behind; no one else's."""
     every = sorted((repository.common_dir / "worktrees").glob("otto-*"))
     return tuple(entry for entry in every if _NAME.match(entry.name))
+
+
+def slot_of(entry: Path, roots: Iterable[Path], repository: GitRepository) -> Slot | None:
+    """Find the slot that an entry was made for in these pools; None where none of them has it."""
+    found = (Slot.below(root, entry.name.split("-", 2)[2]) for root in roots)
+    return next((slot for slot in found if entry_of(slot, repository) == entry), None)
 
 
 def branch_of(entry: Path) -> str | None:

@@ -6,6 +6,7 @@ what is done is seen in Git, in the journal or by the absence of a note.
 
 import time
 from collections.abc import Collection, Iterable
+from contextlib import nullcontext
 from os import fsencode
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
 from otto_core.leftovers import end_all
+from otto_core.linked import entries, slot_of, unregister
 from otto_core.marker import marker_of, run_of
 from otto_core.occupancy import occupant_of, occupied
 from otto_core.reconcile import append, reconcile
@@ -55,6 +57,7 @@ def recover(repository: GitRepository, journal: Journal, run: Run, roots: Collec
         for slot, occupant in occupied(root):
             if not occupant.marker or run_of(occupant.marker, repository.store) == run.id:
                 _salvage(slot, repository)
+    _unregister(repository, roots)
     for attempt in attempts:
         run = append(journal, run, _end(repository, run, attempt, roots))
     return reconcile(repository, journal, run)
@@ -135,6 +138,20 @@ def _salvage(slot: Slot, repository: GitRepository) -> None:
                 hint="wait for it, then do this again",
             )
         time.sleep(_POLL_S)
+
+
+def _unregister(repository: GitRepository, roots: Collection[Path]) -> None:
+    """Take back what made slots linked worktrees of which nobody has noted to be at work in them.
+
+    A driver that died as an attempt began or had just ended left it, and perhaps no attempt follows there.
+    """
+    for entry in entries(repository):
+        slot = slot_of(entry, roots, repository)
+        if slot is None:
+            continue
+        with claim(slot) if slot.own.parent.is_dir() else nullcontext(True) as ours:
+            if ours and occupant_of(slot) is None:
+                unregister(slot, repository)
 
 
 def _is_in_use(slot: Slot) -> bool:

@@ -18,14 +18,14 @@ from otto_core.errors import UsageError
 from otto_core.findings import Finding, Place
 from otto_core.inventory import abandoned_merge_places, intruder, pools
 from otto_core.kernel import environment_of
-from otto_core.linked import branch_of, entries, entry_of
+from otto_core.linked import branch_of, entries, slot_of
 from otto_core.locks import abandoned, holders
 from otto_core.marker import run_of
 from otto_core.occupancy import occupied
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref
 from otto_core.runlock import is_delivering
-from otto_core.slots import Slot, is_borrowed
+from otto_core.slots import is_borrowed
 
 _LOCK_AGE_S: Final = 60.0
 """A ref's lock file is held for milliseconds: an older one was left by something that died."""
@@ -49,7 +49,7 @@ def linked_worktrees(place: Place) -> Iterator[Finding]:
         words = f"{entry} was left by a driver that is gone"
         if branch := branch_of(entry):
             words = f"{words}; to Git, {branch} is still checked out there"
-        slot = _slot_of(place, entry)
+        slot = slot_of(entry, _pools(place), place.repository)
         mend = partial(mending.rescue, place.repository, slot) if slot is not None else None
         yield Finding("bad" if branch else "note", "linked", words, f"rm -r {quote(str(entry))}", mend)
 
@@ -129,9 +129,3 @@ def _pools(place: Place) -> list[Path]:
     except UsageError:
         found = pools(place.repository, None, place.runs)
     return [root for root in found if intruder(root) is None]
-
-
-def _slot_of(place: Place, entry: Path) -> Slot | None:
-    """Find the slot that an entry of a linked worktree was made for; None where no known pool has it."""
-    found = (Slot.below(root, entry.name.split("-", 2)[2]) for root in _pools(place))
-    return next((slot for slot in found if entry_of(slot, place.repository) == entry), None)

@@ -67,6 +67,7 @@ EFFECTS: Mapping[ModuleType, tuple[str, ...]] = {
 """Functions with an effect that lasts, less the journal's and those on refs; whoever calls one is a point."""
 
 _PR_SET_PTRACER, _PR_SET_PTRACER_ANY = 0x59616D61, -1  # prctl(2): strace is no parent of the command's
+_PR_SET_DUMPABLE = 4
 
 _KINDS = (
     (re.compile(r"refs/otto/runs/[^/]+/(base|tip|delivery)"), r"ref.\1"),
@@ -217,6 +218,14 @@ def _do_all_in_one_thread() -> None:
     asyncio.BaseEventLoop.run_in_executor = at_once  # type: ignore[assignment, method-assign]
 
 
+def _become(user: int) -> None:
+    """Go on as another user, with no more rights than that one has."""
+    os.setgroups([])
+    os.setgid(user)
+    os.setuid(user)
+    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0)  # or its own entries below /proc were root's
+
+
 def _be_otto(
     args: Sequence[str],
     cwd: str,
@@ -224,6 +233,8 @@ def _be_otto(
     trace: str,
     kill: tuple[str, Moment, int] | None,
     strace: Sequence[str],
+    one_thread: bool,
+    user: int | None,
 ) -> NoReturn:
     """Be `otto ARGS` in the place of this process, up to its end or to where it is to be killed."""
     signal.alarm(PATIENCE_S)
@@ -235,6 +246,8 @@ def _be_otto(
     for here, there in ((nothing, 0), (printed, 1), (printed, 2)):
         os.dup2(here, there)
     os.chdir(cwd)
+    if user is not None:
+        _become(user)
     passed: Counter[tuple[str, Moment]] = Counter()
     turn = threading.Lock()
 
@@ -247,11 +260,12 @@ def _be_otto(
 
     code = 70
     try:
-        if strace:
+        if one_thread:
             _do_all_in_one_thread()
+        if strace:
             ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _PR_SET_PTRACER_ANY, 0, 0, 0)
             os.kill(os.getpid(), signal.SIGSTOP)
-        else:
+        if not one_thread:
             arm(tell)
         sys.argv = ["otto", *args]
         main()
@@ -280,11 +294,15 @@ class Ended:
 
 
 class Otto:
-    """The process that forks, as a test sees it: runs `otto`, or kills it on the way."""
+    """The process that forks, as a test sees it: runs `otto`, or kills it on the way.
 
-    def __init__(self, place: Path) -> None:
+    What it runs has `more` in its environment, and where a `user` is given, it is run as that one.
+    """
+
+    def __init__(self, place: Path, more: Mapping[str, str] | None = None, user: int | None = None) -> None:
         self._trace, self._output = place / "trace", place / "output"
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        self.user = user
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **(more or {})}
         self._server = subprocess.Popen(
             [sys.executable, "-m", "tests.otto_core.failpoints"],
             stdin=subprocess.PIPE,
@@ -298,7 +316,14 @@ class Otto:
     def __exit__(self, *_: object) -> None:
         self._server.communicate(timeout=PATIENCE_S)
 
-    def run(self, cwd: Path, *args: str, kill: Kill | None = None, strace: Sequence[str] = ()) -> Ended:
+    def run(
+        self,
+        cwd: Path,
+        *args: str,
+        kill: Kill | None = None,
+        strace: Sequence[str] = (),
+        one_thread: bool = False,
+    ) -> Ended:
         """Run a command to its end, or to where it is to be killed; or in one thread, with strace on it."""
         assert self._server.stdin is not None
         assert self._server.stdout is not None
@@ -309,6 +334,8 @@ class Otto:
             "trace": str(self._trace),
             "kill": (kill.point, kill.moment, kill.nth) if kill else None,
             "strace": strace,
+            "one_thread": one_thread or bool(strace),
+            "user": self.user,
         }
         self._server.stdin.write(json.dumps(request).encode() + b"\n")
         self._server.stdin.flush()

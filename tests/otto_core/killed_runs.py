@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -54,9 +55,18 @@ class Scene:
     before: Mapping[str, str]
 
     @classmethod
-    def make(cls, otto: Otto, place: Path, *, held: bool = False, brief: bool = False) -> "Scene":
-        """Make the repository, with a person's own work in its checkout."""
-        repo = make_repo(place.resolve(), {**_FILES, "otto.yaml": "{}\n" if brief else _SETUP})
+    def make(
+        cls,
+        otto: Otto,
+        place: Path,
+        *,
+        held: bool = False,
+        brief: bool = False,
+        files: Mapping[str | bytes, str | bytes] = MappingProxyType({}),
+    ) -> "Scene":
+        """Make the repository, with some files more and a person's own work in its checkout."""
+        config = "{}\n" if brief else _SETUP
+        repo = make_repo(place.resolve(), {**_FILES, "otto.yaml": config, **files})
         (repo / "README.md").write_text("A shop, being edited.\n")
         (repo / "untracked.txt").write_text("mine\n")
         return cls(otto, repo, held, brief, fingerprint(repo, less=_OURS))
@@ -69,7 +79,7 @@ class Scene:
     @property
     def expected(self) -> dict[str, list[str]]:
         """The files of the result by their lines; those of the registry sorted."""
-        kept = ("README.md", ".gitignore", "otto.yaml")
+        kept = git(self.repo, "ls-tree", "--name-only", "HEAD").splitlines()
         committed = {name: git(self.repo, "show", f"HEAD:{name}").splitlines() for name in kept}
         added = [(name, lines) for files in self.lands.values() for name, lines in files.items()]
         routes = sorted(line for name, lines in added if name == REGISTRY for line in lines)
@@ -80,9 +90,12 @@ class Scene:
         """Otto's directory of the repository."""
         return self.repo / ".git/otto"
 
-    def build(self, kill: Kill | None = None, strace: Sequence[str] = ()) -> Ended:
+    def build(
+        self, kill: Kill | None = None, *, strace: Sequence[str] = (), one_thread: bool = False
+    ) -> Ended:
         """Build the plan."""
-        return self.otto.run(self.repo, "build", "--plan", str(self._plan()), kill=kill, strace=strace)
+        args = ("build", "--plan", str(self._plan()))
+        return self.otto.run(self.repo, *args, kill=kill, strace=strace, one_thread=one_thread)
 
     def resume(
         self, kill: Kill | None = None, *, run: str | None = None, strace: Sequence[str] = ()

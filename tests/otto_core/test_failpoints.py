@@ -5,6 +5,7 @@ kills the driver alone: what it started lives on until a resume finds it.
 """
 
 import ast
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -143,6 +144,7 @@ ELSEWHERE: Mapping[str, str] = {
     "proposal.commit_tree": "`otto land` makes it before anything moves: test_transfer_killed.py",
     "ref.delivery": "`otto land` writes it: test_transfer_killed.py",
     "setup.forget": "only where what setup made cannot be kept",
+    "recover.unregister": "only with `isolation: linked`",
     "setup.register": "only with `isolation: linked`",
     "worktrees.set_aside": "only where a worktree cannot be emptied or filled: test_worktrees.py",
 }
@@ -265,6 +267,23 @@ def test_i2_i7_i9_a_build_killed_at_any_point_ends_as_an_undisturbed_one(
         built = scene.build()
         assert built.code == 0, built.printed
     finish(scene, scene.runs()[-1].id)
+
+
+LINKED = [Kill("setup.register", "after", 2), Kill("linked.unregister", "before", 2)]
+"""With the worktree of the last attempt linked: before it begins, and when it has ended."""
+
+
+@pytest.mark.parametrize("pool", ["there", "removed by hand"])
+@pytest.mark.parametrize("kill", LINKED, ids=str)
+def test_i8_a_linked_worktree_whose_driver_was_killed_is_not_linked_for_good(
+    otto: Otto, tmp_path: Path, kill: Kill, pool: str
+) -> None:
+    scene = Scene.make(otto, tmp_path, brief=True, files={"otto.yaml": "worktrees: {isolation: linked}\n"})
+    die(scene.build(kill), kill)
+    assert list((scene.repo / ".git/worktrees").iterdir()) != []
+    if pool == "removed by hand":
+        shutil.rmtree(scene.runs()[0].settings.worktrees)
+    finish(scene, scene.runs()[0].id)
 
 
 # --- kills of a recovery
