@@ -11,6 +11,7 @@ before, after, and *within*: inside the transaction of the store, or while the r
 
 import asyncio
 import ctypes
+import encodings
 import json
 import os
 import re
@@ -24,6 +25,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any, Literal, NoReturn, Self
 
@@ -180,6 +182,8 @@ def _serve() -> None:
     kernel.become_subreaper()  # what a killed command leaves becomes this process's, which waits for it
     for line in sys.stdin.buffer:
         request = json.loads(line)
+        if request["user"] is not None:
+            _import_encodings()
         child = os.fork()
         if child == 0:
             _be_otto(**request)
@@ -190,6 +194,13 @@ def _serve() -> None:
             ended, statuses[ended] = os.wait()
             left.discard(ended)
         os.write(1, b"%d\n" % statuses[child])
+
+
+def _import_encodings() -> None:
+    """Import what is imported late: another user may not be able to read the files of the interpreter."""
+    for found in iter_modules(encodings.__path__, "encodings."):
+        if found.name not in ("encodings.mbcs", "encodings.oem"):  # of another system
+            import_module(found.name)
 
 
 def _trace(child: int, strace: Sequence[str]) -> int:
@@ -315,6 +326,12 @@ class Otto:
 
     def __exit__(self, *_: object) -> None:
         self._server.communicate(timeout=PATIENCE_S)
+
+    def give(self, place: Path) -> None:
+        """Make a place, and all that is below it, the user's."""
+        if self.user is not None:
+            for path in (place, *place.rglob("*")):
+                os.chown(path, self.user, self.user, follow_symlinks=False)
 
     def run(
         self,

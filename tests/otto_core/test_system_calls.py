@@ -1,40 +1,48 @@
-"""A small run cut off in the middle of its system calls: every one that makes something last, by strace(1).
+"""A small run cut off in the middle of its system calls: every one that makes something last.
 
-The run is killed at its first `rename`, at its second, and so on until one is left alone; likewise for each
-call that gives a file a name, writes it or syncs it. And every sync fails once, as that of a dying disk does.
-`otto` does all in one thread here: strace counts the calls of each thread apart, so it would not find all.
+In the repository, the run is killed at its first `rename`, at its second, and so on until one is left alone;
+likewise for each call that gives a file a name or takes it away, makes or removes a directory, writes or
+syncs. And every sync fails once, as that of a dying disk does. In the worktrees and beside them, with other
+settings and as another user, a sample does where a call occurs often: `sweeps.MOST` or fewer, evenly from the
+first to the last. Not cut off here are the commands of tasks, and what git itself starts.
 """
 
-import shutil
-import signal
-import subprocess
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import pytest
 
-from otto_core.errors import ExitCode
-from tests.otto_core.failpoints import Ended, Kill, Otto
-from tests.otto_core.killed_runs import Scene, require_still, require_whole
-
-NAMES = ("rename", "renameat", "renameat2", "link", "linkat")
-SYNCS = ("fsync", "fdatasync")
-WRITES = ("write", "pwrite64")
-"""Calls by their names; which of them a program uses depends on the machine."""
+from tests.conftest import isolate
+from tests.otto_core.failpoints import Kill, Otto
+from tests.otto_core.sandboxes import NAMESPACE
+from tests.otto_core.sweeps import (
+    MOST,
+    NAMES,
+    PLACES,
+    REMOVALS,
+    SYNCS,
+    WRITES,
+    Files,
+    GitSweep,
+    Sweep,
+    Where,
+    before_git,
+    killed,
+    loud_or_right,
+    why_not,
+)
 
 STARTS = (Kill("process.start", "after", 3), Kill("ref.tip", "within", 3))
 """Two ways to die before a recovery: with an attempt under way, and in a landing."""
 
+LINKED: Final[Files] = {"otto.yaml": "worktrees: {isolation: linked}\n"}
+CONVERTING: Final[Files] = {".gitattributes": "*.txt text\n"}
+"""Files by which git, not Otto itself, fills every worktree and captures what was written."""
 
-def why_not() -> str:
-    if shutil.which("strace") is None:
-        return "strace is not installed"
-    done = subprocess.run(
-        ["strace", "-qq", "-e", "trace=none", "true"], capture_output=True, text=True, check=False
-    )
-    return f"strace cannot trace here: {done.stderr.strip()}" if done.returncode else ""
-
+NOBODY = 65534
 
 WHY_NOT = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)]
@@ -46,98 +54,51 @@ def otto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Otto]:
         yield process
 
 
-class Sweep:
-    """One small plan over and over, each time disturbed at another of some calls below the Git directory.
-
-    What is disturbed is its build; or, where that was `killed` before, its resume.
-    """
-
-    def __init__(
-        self, otto: Otto, place: Path, calls: Sequence[str], fault: str, killed: Kill | None = None
-    ) -> None:
-        self._otto, self._place, self._fault, self._killed = otto, place, fault, killed
-        self._names = [f"?{call}" for call in calls]
-        self.swept = 0
-        self.wrong: list[str] = []
-
-    def demand(self, end_well: Callable[[Scene, Ended], None]) -> None:
-        """Disturb one call after the other, and note where a build does not `end_well`."""
-        for call, number in self._recorded():
-            place = self._place / f"{call}-{number}"
-            scene, ended = self._run(place, "-e", f"inject={call}:{self._fault}:when={number}")
-            try:
-                end_well(scene, ended)
-            except AssertionError as error:
-                self.wrong.append(f"{call} {number}: {error}\n{ended.printed}")
-            else:
-                shutil.rmtree(place)
-            self.swept += 1
-
-    def _recorded(self) -> list[tuple[str, int]]:
-        """Name the calls that an undisturbed build makes: which, and the how manieth of its kind."""
-        scene, ended = self._run(self._place / "recorded")
-        assert ended.code == 0, ended.printed
-        seen: Counter[str] = Counter()
-        found = []
-        for line in self._log.read_text().splitlines():
-            call = line.partition("(")[0]
-            seen[call] += 1
-            if f"?{call}" in self._names and f"{scene.repo}/.git/" in line:
-                found.append((call, seen[call]))
-        return found
-
-    def _run(self, place: Path, *more: str) -> tuple[Scene, Ended]:
-        trace = f"trace={','.join(self._names)}"
-        strace = ["strace", "-y", "-s", "0", "-o", str(self._log), "-e", trace, *more]
-        scene = Scene.make(self._otto, place, brief=True)
-        if self._killed is None:
-            return scene, scene.build(strace=strace)
-        assert scene.build(self._killed).code == -signal.SIGKILL
-        return scene, scene.resume(strace=strace)
-
-    @property
-    def _log(self) -> Path:
-        return self._place / "strace"
+def require_all_well(sweep: Sweep) -> None:
+    assert sweep.wrong == []
+    assert sweep.swept > 0
+    assert sweep.missed <= sweep.swept // 10
 
 
-def finish(scene: Scene) -> None:
-    if not scene.runs():
-        built = scene.build()
-        assert built.code == 0, built.printed
-    resumed = scene.resume()
-    assert resumed.code == 0, resumed.printed
-    require_whole(scene, scene.runs()[-1])
-    require_still(scene, scene.runs()[-1])
-
-
-def killed(scene: Scene, ended: Ended) -> None:
-    assert ended.code == -signal.SIGKILL
-    finish(scene)
-
-
-def loud_or_right(scene: Scene, ended: Ended) -> None:
-    assert ended.code in (ExitCode.OK, ExitCode.INCOMPLETE, ExitCode.REPOSITORY), ended.code
-    finish(scene)
-
-
-@pytest.mark.parametrize("calls", [NAMES, SYNCS, WRITES], ids=["names", "syncs", "writes"])
+@pytest.mark.parametrize(
+    "calls", [NAMES, REMOVALS, PLACES, SYNCS, WRITES], ids=["names", "removals", "places", "syncs", "writes"]
+)
 def test_i9_a_build_killed_at_any_system_call_that_lasts_ends_as_an_undisturbed_one(
     otto: Otto, tmp_path: Path, calls: Sequence[str]
 ) -> None:
-    sweep = Sweep(otto, tmp_path, calls, "signal=KILL")
+    sweep = Sweep(otto, tmp_path, calls)
     sweep.demand(killed)
-    assert sweep.wrong == []
-    assert sweep.swept > 0
+    require_all_well(sweep)
+
+
+@pytest.mark.parametrize(
+    "calls", [NAMES, REMOVALS, PLACES, WRITES], ids=["names", "removals", "places", "writes"]
+)
+def test_i7_i9_a_build_killed_while_it_changes_a_worktree_ends_as_an_undisturbed_one(
+    otto: Otto, tmp_path: Path, calls: Sequence[str]
+) -> None:
+    sweep = Sweep(otto, tmp_path, calls, where="pool", most=MOST)
+    sweep.demand(killed)
+    require_all_well(sweep)
 
 
 @pytest.mark.parametrize("start", STARTS, ids=str)
 def test_i9_a_recovery_killed_at_any_system_call_that_lasts_is_gone_on_with(
     otto: Otto, tmp_path: Path, start: Kill
 ) -> None:
-    sweep = Sweep(otto, tmp_path, (*NAMES, *SYNCS), "signal=KILL", start)
+    sweep = Sweep(otto, tmp_path, (*NAMES, *SYNCS), start=start)
     sweep.demand(killed)
-    assert sweep.wrong == []
-    assert sweep.swept > 0
+    require_all_well(sweep)
+
+
+@pytest.mark.parametrize("start", STARTS, ids=str)
+def test_i7_i9_a_recovery_killed_while_it_changes_a_worktree_is_gone_on_with(
+    otto: Otto, tmp_path: Path, start: Kill
+) -> None:
+    calls = (*NAMES, *REMOVALS, *PLACES)
+    sweep = Sweep(otto, tmp_path, calls, start=start, where="pool", most=MOST // 4)
+    sweep.demand(killed)
+    require_all_well(sweep)
 
 
 def test_a_disk_that_fails_to_sync_once_is_told_or_does_no_harm(otto: Otto, tmp_path: Path) -> None:
@@ -145,3 +106,81 @@ def test_a_disk_that_fails_to_sync_once_is_told_or_does_no_harm(otto: Otto, tmp_
     sweep.demand(loud_or_right)
     assert sweep.wrong == []
     assert sweep.swept > 0
+
+
+# --- git children
+
+
+@pytest.fixture(scope="module")
+def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Otto, Path]]:
+    """Give an `otto` and the `git` that stands before its own."""
+    program, environment = before_git(tmp_path_factory.mktemp("bin"))
+    with Otto(tmp_path_factory.mktemp("otto"), environment) as process:
+        yield process, program
+
+
+def test_i9_a_build_killed_with_its_git_at_any_call_of_that_one_ends_as_an_undisturbed_one(
+    before: tuple[Otto, Path], tmp_path: Path
+) -> None:
+    otto, program = before
+    sweep = GitSweep(otto, tmp_path, program, alone=False, files=CONVERTING)
+    sweep.demand(killed)
+    require_all_well(sweep)
+
+
+def test_a_git_killed_alone_at_any_of_its_calls_is_told_or_does_no_harm(
+    before: tuple[Otto, Path], tmp_path: Path
+) -> None:
+    otto, program = before
+    sweep = GitSweep(otto, tmp_path, program, alone=True, files=CONVERTING)
+    sweep.demand(loud_or_right)
+    assert sweep.wrong == []
+    assert sweep.swept > 0
+
+
+# --- other settings, another user
+
+
+def test_i8_i9_a_build_in_linked_worktrees_killed_at_its_system_calls_ends_as_an_undisturbed_one(
+    otto: Otto, tmp_path: Path
+) -> None:
+    sweep = Sweep(otto, tmp_path, (*NAMES, *REMOVALS), where="both", most=MOST // 2, files=LINKED)
+    sweep.demand(killed)
+    require_all_well(sweep)
+
+
+@NAMESPACE
+def test_i9_i13_a_build_in_a_namespace_killed_at_its_system_calls_ends_as_an_undisturbed_one(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    with Otto(tmp_path_factory.mktemp("otto"), {"OTTO_SANDBOX": "bwrap"}) as otto:
+        sweep = Sweep(otto, tmp_path, (*NAMES, *REMOVALS), where="both", most=MOST // 2)
+        sweep.demand(killed)
+    require_all_well(sweep)
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Otto, Path]]:
+    """Give an `otto` that runs as another user, with a home of that one's, and where it may write."""
+    with tempfile.TemporaryDirectory(prefix="otto-") as name:
+        place = Path(name)
+        (place / "home").mkdir()
+        (place / "otto").mkdir()
+        isolate(monkeypatch, place / "home")
+        monkeypatch.setenv("SUDO_UID", str(NOBODY))  # so git lets root look at that one's repositories
+        with Otto(place / "otto", user=NOBODY) as otto:
+            otto.give(place)
+            yield otto, place
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="this is not root, so every test here is as another user")
+@pytest.mark.parametrize(
+    ("calls", "where"), [(NAMES, "both"), ((*REMOVALS, *PLACES), "both")], ids=["names", "removals, places"]
+)
+def test_i9_a_build_of_a_user_other_than_root_that_is_killed_ends_as_an_undisturbed_one(
+    nobody: tuple[Otto, Path], calls: Sequence[str], where: Where
+) -> None:
+    otto, place = nobody
+    sweep = Sweep(otto, place, calls, where=where, most=MOST // 4)
+    sweep.demand(killed)
+    require_all_well(sweep)
