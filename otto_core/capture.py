@@ -31,6 +31,7 @@ def capture(
 ) -> Completed:
     """Run one of Otto's own short programs (git) and collect what it prints.
 
+    It has a session of its own: what a terminal sends, such as Ctrl-C, is for Otto, which waits for its end.
     `keep` names open files that it inherits: a lock on one lasts until it has ended, also where this process
     is killed first.
 
@@ -43,7 +44,14 @@ def capture(
     def begin() -> Child:
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            argv, cwd=cwd, env=dict(env), stdin=pipe, stdout=pipe, stderr=pipe, pass_fds=keep
+            argv,
+            cwd=cwd,
+            env=dict(env),
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            start_new_session=True,
+            pass_fds=keep,
         )
 
     with start(begin) as child:
