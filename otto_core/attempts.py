@@ -26,6 +26,7 @@ from otto_core.execution import Ending, Exited, Stopped, Survived
 from otto_core.feedback import after_failure
 from otto_core.gate import AttemptStep, ExecutionGate, Place
 from otto_core.git.private import MergeRepository
+from otto_core.git.program import GitKilled
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
 from otto_core.linked import identity, unregistered_after
@@ -245,7 +246,7 @@ def _end(
         try:
             return _judge(session, slot, started, task, ending, telemetry)
         except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError) as error:
-            if is_of_the_disk(error):
+            if isinstance(error, GitKilled) or is_of_the_disk(error):
                 raise  # no fault of the attempt: what it wrote stays where it is until the run is resumed
             reason = beyond_capture(started, error)
     place = set_aside(slot, _kept(session, started))

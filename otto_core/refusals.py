@@ -8,6 +8,7 @@ from typing import Final
 
 from merge.objects import GitError
 from otto_core.errors import RepositoryUnusable
+from otto_core.git.program import GitKilled
 
 _OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 _REFUSALS: Final = _OF_THE_DISK | {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
@@ -18,7 +19,7 @@ def refusals(then: str) -> Iterator[None]:
     """Translate what a disk, or libgit2 on its behalf, refuses; `then` is what to type when that is mended.
 
     Raises:
-        RepositoryUnusable: it refused something. Any other failure passes as it is.
+        RepositoryUnusable: it refused something, or a git was killed. Any other failure passes as it is.
 
     """
     try:
@@ -27,6 +28,8 @@ def refusals(then: str) -> Iterator[None]:
         if error.errno is not None and error.errno not in _REFUSALS:  # none where libgit2 says it
             raise
         raise _told(error, then) from error
+    except GitKilled as error:
+        raise RepositoryUnusable(error.message, hint=f"see whether memory is short; then {then}") from error
     except GitError as error:  # it carries no number that would tell more
         raise _told(error, then) from error
 

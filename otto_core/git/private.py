@@ -10,7 +10,7 @@ from pygit2.enums import RepositoryOpenFlag
 from merge.objects import Oid
 from merge.strategies import CONFIG, MergeTreeAnswer, Unavailable
 from otto_core.errors import RepositoryUnusable
-from otto_core.git.program import git, git_version
+from otto_core.git.program import git, git_version, unless_killed
 from otto_core.git.repository import GitRepository
 from otto_core.places import create
 
@@ -84,6 +84,7 @@ class MergeRepository:
             git_dir=self._git_dir,
             env={"GIT_OBJECT_DIRECTORY": str(self._objects_dir), "GIT_ATTR_NOSYSTEM": "1"},
         )
+        unless_killed(done, "git merge-tree")
         if done.code < 0:  # ort has failed assertions on tangled renames; what it cannot merge is a conflict
             return MergeTreeAnswer(clean=False, tree=None, paths=())
         head, *paths = done.out.split(b"\0")

@@ -5,6 +5,7 @@ A scrubbed environment, the C locale, no hooks, no file-system monitor, no autom
 
 import os
 import re
+import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +21,19 @@ _SAFE_OPTIONS = (
     "maintenance.auto=false",
 )
 
+_CRASHES = frozenset(
+    {signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGSEGV, signal.SIGTRAP}
+)
+"""How a program ends itself; by any other signal it was ended."""
+
 _synced = True
+
+
+class GitKilled(RepositoryUnusable):
+    """Somebody ended a git program of Otto's, such as the system for want of memory.
+
+    It says nothing of what that git was working on.
+    """
 
 
 def sync(wanted: bool) -> None:
@@ -81,14 +94,29 @@ def _run(
         raise RepositoryUnusable(f"git could not run: {error}", hint="install git 2.38 or newer") from error
 
 
+def unless_killed(done: Completed, doing: str) -> Completed:
+    """Give a git command that came to an end of its own, be it a crash.
+
+    Raises:
+        GitKilled: it did not.
+
+    """
+    if done.code < 0 and -done.code not in _CRASHES:
+        raise GitKilled(
+            f"{doing} was ended by signal {-done.code}",
+            hint="see whether memory is short; then do this again",
+        )
+    return done
+
+
 def must(done: Completed, doing: str) -> bytes:
     """Give the output of a git command that has to succeed.
 
     Raises:
-        RepositoryUnusable: it did not; the message carries what git said.
+        RepositoryUnusable: it did not; the message carries what git said. GitKilled where it was not let.
 
     """
-    if done.code != 0:
+    if unless_killed(done, doing).code != 0:
         said = done.err.decode("utf-8", "replace").strip()
         raise RepositoryUnusable(f"{doing} failed: {said}", hint="check the disk and `git fsck`")
     return done.out

@@ -10,10 +10,12 @@ from merge.objects import Oid
 from merge.strategies import MergeTreeAnswer, Unavailable
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.private import MergeRepository
-from otto_core.git.program import git_env, git_version
+from otto_core.git.program import GitKilled, git_env, git_version
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
+from otto_core.resume import Limits, resume
 from tests.builders import git, make_repo, write_commit, write_tree
+from tests.otto_core.held import newest
 from tests.otto_core.runs import feature, fingerprint, run_plan
 
 
@@ -90,6 +92,32 @@ def test_a_merge_on_which_git_itself_crashes_is_a_conflict(
     ours, theirs = side(repo, a_txt="0\n1\n2\n3\n"), side(repo, a_txt="1\n2\n3\n4\n")
     wrap_git(tmp_path, CRASHING_GIT, monkeypatch)
     assert merging(repo).merge_tree(ours, theirs) == MergeTreeAnswer(clean=False, tree=None, paths=())
+
+
+@pytest.mark.parametrize("name", ["KILL", "TERM"])
+def test_a_merge_whose_git_is_killed_is_no_conflict(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ours, theirs = side(repo, a_txt="0\n1\n2\n3\n"), side(repo, a_txt="1\n2\n3\n4\n")
+    wrap_git(tmp_path, CRASHING_GIT.replace("ABRT", name), monkeypatch)
+    with pytest.raises(GitKilled, match="git merge-tree was ended by signal"):
+        merging(repo).merge_tree(ours, theirs)
+
+
+def test_b6_a_git_that_is_killed_while_an_attempt_is_captured_costs_the_attempt_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = make_repo(tmp_path, {".gitattributes": "*.txt text\n"})
+    with monkeypatch.context() as patch:
+        wrap_git(tmp_path, CRASHING_GIT.replace("ABRT", "KILL").replace("merge-tree", "update-index"), patch)
+        with pytest.raises(RepositoryUnusable, match="was ended by signal 9") as told:
+            run_plan(repo, feature("one", "echo x > one.txt", max_attempts=1))
+    run = newest(repo)
+    assert told.value.hint.endswith(f"then otto resume {run.id}")
+    assert run.outcome is Outcome.INTERRUPTED
+    after = resume(GitRepository.discover(repo), run.id, Limits())
+    assert after.outcome is Outcome.LANDED
+    assert [attempt.end is None for attempt in after.tasks["one"].attempts] == [False, False]
 
 
 OLD_GIT = """#!/bin/sh
