@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -42,11 +43,15 @@ _GIT = """\
 echo >> {calls}
 nth=$(wc -l < {calls})
 [ {child} = 0 ] || [ {child} = "$nth" ] || exec {git} "$@"
-{exec}{strace}.$nth {git} "$@"
-code=$?
-[ $code != 137 ] || kill -KILL $PPID
-exit $code
 """
+
+Way = Literal["alone", "with Otto", "outlives Otto"]
+_WAYS: Final[Mapping[Way, str]] = {
+    "alone": 'exec {strace}.$nth {git} "$@"\n',
+    "with Otto": '{strace}.$nth {git} "$@"\ncode=$?\n[ $code != 137 ] || kill -KILL $PPID\nexit $code\n',
+    "outlives Otto": 'kill -KILL $PPID\nsleep 0.2\nexec {git} "$@"\n',
+}
+"""What becomes of a git child: it is killed, it and then Otto, or Otto alone just before it begins."""
 
 
 def why_not() -> str:
@@ -111,6 +116,7 @@ class Sweep:
                 self._forget(scene)
             self.swept += 1
             self.missed += ended.code == 0
+        sys.stdout.write(f"{self.swept} calls, {self.missed} of them not met\n")
 
     def _cuts(self) -> list[Cut]:
         """Name the calls that an undisturbed build makes, or as many as are wanted of each."""
@@ -166,30 +172,30 @@ class Sweep:
 
 
 class GitSweep(Sweep):
-    """The same for the calls of the git programs that Otto runs; Otto dies with each, or goes `alone`.
+    """The same for the calls of the git programs that Otto runs, or for each of these that writes.
 
-    `otto` is one that `before_git` stands before.
+    `otto` was made with what `before_git` gives, as was `program`.
     """
 
-    def __init__(self, otto: Otto, place: Path, program: Path, *, alone: bool, files: Files) -> None:
+    def __init__(self, otto: Otto, place: Path, program: Path, *, way: Way, files: Files) -> None:
         calls = (*NAMES, *REMOVALS, *PLACES, *WRITES)
         super().__init__(otto, place, calls, where="both", most=MOST, files=files)
-        self._program, self._alone = program, alone
+        self._program, self._way = program, way
 
     def _found(self, scene: Scene) -> Iterator[Cut]:
         for log in sorted(self._place.glob("strace.*"), key=lambda log: int(log.suffix[1:])):
-            yield from self._told(scene, log, int(log.suffix[1:]))
+            cuts = list(self._told(scene, log, int(log.suffix[1:])))
+            yield from cuts[:1] if self._way == "outlives Otto" else cuts
 
     def _run(self, place: Path, cut: Cut | None) -> tuple[Scene, Ended]:
         scene = self._scene(place)
         real = shutil.which("git")
         assert real is not None
-        script = _GIT.format(
+        script = (_GIT + _WAYS[self._way if cut else "alone"]).format(
             git=real,
             calls=place / "calls",
             child=cut.child if cut else 0,
             strace=" ".join(self._strace(cut, self._log)),
-            exec="exec " if self._alone else "",
         )
         self._program.write_text(script)
         self._program.chmod(0o755)

@@ -28,6 +28,7 @@ from tests.otto_core.sweeps import (
     Files,
     GitSweep,
     Sweep,
+    Way,
     Where,
     before_git,
     killed,
@@ -119,11 +120,12 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Otto, Pat
         yield process, program
 
 
-def test_i9_a_build_killed_with_its_git_at_any_call_of_that_one_ends_as_an_undisturbed_one(
-    before: tuple[Otto, Path], tmp_path: Path
+@pytest.mark.parametrize("way", ["with Otto", "outlives Otto"])
+def test_i9_a_build_killed_while_a_git_of_its_own_writes_ends_as_an_undisturbed_one(
+    before: tuple[Otto, Path], tmp_path: Path, way: Way
 ) -> None:
     otto, program = before
-    sweep = GitSweep(otto, tmp_path, program, alone=False, files=CONVERTING)
+    sweep = GitSweep(otto, tmp_path, program, way=way, files=CONVERTING)
     sweep.demand(killed)
     require_all_well(sweep)
 
@@ -132,7 +134,7 @@ def test_a_git_killed_alone_at_any_of_its_calls_is_told_or_does_no_harm(
     before: tuple[Otto, Path], tmp_path: Path
 ) -> None:
     otto, program = before
-    sweep = GitSweep(otto, tmp_path, program, alone=True, files=CONVERTING)
+    sweep = GitSweep(otto, tmp_path, program, way="alone", files=CONVERTING)
     sweep.demand(loud_or_right)
     assert sweep.wrong == []
     assert sweep.swept > 0
