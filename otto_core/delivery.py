@@ -8,7 +8,7 @@ what an earlier one left half done is settled first.
 import asyncio
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -26,15 +26,16 @@ from otto_core.compose import configuration_at
 from otto_core.copies import gather
 from otto_core.decisions import cleaned
 from otto_core.driver import interruptible
-from otto_core.errors import Interrupted, RepositoryUnusable, UsageError
+from otto_core.errors import Interrupted, Locked, RepositoryUnusable, UsageError
 from otto_core.freshness import require_fresh
 from otto_core.gate import ExecutionGate
 from otto_core.git.repository import Checkout, GitRepository
 from otto_core.journal import Journal
 from otto_core.model import Reason, ReasonKind, Verdict
 from otto_core.proposal import Contained, FastForward, MergeCommit, propose
+from otto_core.recover import unlock_refs
 from otto_core.refnames import run_ref
-from otto_core.runlock import hold_delivery
+from otto_core.runlock import hold, hold_delivery
 from otto_core.sandbox import choose
 from otto_core.session import Session, open_session
 from otto_core.state import Run
@@ -122,6 +123,7 @@ def deliver(
 
     """
     with _as_unusable(order.run), hold_delivery(repository.store):
+        _free_refs(repository, order.run)
         settled = settle_all(repository, journal)
         for one in settled:
             tell(_told(one))
@@ -188,6 +190,15 @@ def _as_unusable(run: str) -> Iterator[None]:
             f"the landing could not go on: {error}",
             hint=f"check that the disk is not full and can be written; then otto land {run}",
         ) from error
+
+
+def _free_refs(repository: GitRepository, run: str) -> None:
+    """Remove the lock files that a dead landing, or driver, left on the refs of a run.
+
+    A run that is driven is left alone: its driver has seen to that.
+    """
+    with suppress(Locked), hold(repository.store, run):
+        unlock_refs(repository, run)
 
 
 def require_branch(repository: GitRepository, name: str) -> Oid:

@@ -25,13 +25,13 @@ from otto_core.state import Run
 
 
 def free_refs(repository: GitRepository, run: str) -> None:
-    """Remove the lock files that a dead driver left on the refs of a run.
+    """Remove the lock files that a dead driver, or landing, left on the refs of a run.
 
     Raises:
-        Locked: somebody drives it now.
+        Locked: somebody drives it now, or lands a result.
 
     """
-    with hold(repository.store, run):
+    with hold_delivery(repository.store), hold(repository.store, run):
         unlock_refs(repository, run)
 
 

@@ -28,7 +28,11 @@ from otto_core.runlock import is_delivering
 from otto_core.slots import is_borrowed
 
 _LOCK_AGE_S: Final = 60.0
-"""A ref's lock file is held for milliseconds: an older one was left by something that died."""
+"""A ref's lock file is held for milliseconds: an older one was left by something that died.
+
+One on the ref of a run that nobody drives may be mended at once, as the mend looks for itself whether it
+stays; a look alone cannot tell it from one that the user's own git holds at this instant.
+"""
 
 
 def unfinished(place: Place) -> Iterator[Finding]:
@@ -74,14 +78,20 @@ def ref_locks(place: Place) -> Iterator[Finding]:
     ours_by_name = (place.repository.common_dir / f"refs/heads/{branch}.lock" for branch in branches)
     shared = (place.repository.common_dir / "packed-refs.lock", *ours_by_name)
     for lock in sorted([*top.rglob("*.lock"), *filter(Path.exists, shared)]):
-        age_s = now - lock.lstat().st_mtime
+        try:
+            age_s = now - lock.lstat().st_mtime
+        except FileNotFoundError:  # whoever held it is done
+            continue
+        below = lock.relative_to(top).parts if lock.is_relative_to(top) else ()
+        run = below[1] if below[:1] == ("runs",) and len(below) > 2 else None
+        ours = run is not None and run not in place.driven
+        mend = partial(mending.free_refs, place.repository, run) if run is not None and ours else None
         if age_s > _LOCK_AGE_S:
-            below = lock.relative_to(top).parts if lock.is_relative_to(top) else ()
-            run = below[1] if below[:1] == ("runs",) and len(below) > 2 else None
-            ours = run is not None and run not in place.driven
-            mend = partial(mending.free_refs, place.repository, run) if run is not None and ours else None
             words = f"{lock} was left {age_s / 60:.0f} min ago"
             yield Finding("bad", "ref locks", words, f"rm {quote(str(lock))}", mend)
+        elif mend is not None:
+            words = f"{lock} is there: something writes that ref, or died in it"
+            yield Finding("note", "ref locks", words, "otto doctor --fix removes it if it stays", mend)
 
 
 def processes(place: Place) -> Iterator[Finding]:

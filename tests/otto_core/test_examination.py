@@ -192,7 +192,7 @@ def test_a_lock_file_of_a_ref_is_bad_once_it_is_old(repo: Path) -> None:
     run = run_plan(repo, writes("one"))
     lock = repo / ".git" / f"{run_ref(run.id, 'tip')}.lock"
     lock.write_text("")
-    assert the(repo, "ref locks")[0] == "ok"
+    assert the(repo, "ref locks")[0] == "note"
     os.utime(lock, (1, 1))
     [bad] = found(repo, "ref locks")
     assert (bad.level, bad.hint) == ("bad", f"rm {lock}")

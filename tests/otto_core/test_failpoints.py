@@ -123,6 +123,7 @@ ELSEWHERE: Mapping[str, str] = {
     "journal.run_cleaned": IN_CLEAN,
     "clean.unpin": IN_CLEAN,
     "clean.unlock_refs": IN_CLEAN,
+    "delivery.unlock_refs": "`otto land` begins with it: test_transfer_killed.py",
     "vacate.unregister": IN_CLEAN,
     "mending.end_all": BY_A_PERSON,
     "mending.unlock_refs": BY_A_PERSON,

@@ -74,6 +74,16 @@ def test_lock_files_on_the_refs_of_a_run_go_and_a_persons_stay(repo: Path) -> No
     assert left.hint == f"rm {elsewhere}"
 
 
+def test_a_lock_file_that_a_landing_left_just_now_goes_at_once(repo: Path) -> None:
+    run = run_plan(repo, writes("one"))
+    lock = repo / ".git" / f"{run_ref(run.id, 'delivery')}.lock"
+    lock.touch()
+    [told] = found(repo, "ref locks")
+    assert (told.level, told.hint) == ("note", "otto doctor --fix removes it if it stays")
+    assert checks(fixed(repo)) == ["ref locks"]
+    assert not lock.exists()
+
+
 def test_paths_in_hints_can_be_typed_as_they_are(tmp_path: Path) -> None:
     repo = make_repo(tmp_path, name="a repo; rm -r x")
     lock = repo / ".git/refs/otto/mine.lock"

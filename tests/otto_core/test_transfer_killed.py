@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from otto_core.journal import Journal
+from otto_core.refnames import run_ref
 from tests.builders import RunBuilder, git, make_repo, task
-from tests.otto_core.deliveries import FILES, LANDS, Looks, kill, looks, otto
+from tests.otto_core.deliveries import FILES, LANDS, RUN, Looks, kill, looks, otto
+from tests.otto_core.failpoints import Kill, Moment, Otto
 
 STEPS = [
     ("_append", 1, "before"),
@@ -48,6 +51,20 @@ def test_i8_a_landing_killed_at_any_step_ends_as_an_undisturbed_one(
     git(repo, "fsck", "--strict", "--no-dangling")
     assert "has the result already" in otto(repo, "land").stdout
     assert looks(repo) == undisturbed
+
+
+@pytest.mark.parametrize("moment", ["before", "within", "after"])
+def test_i8_a_landing_killed_while_it_pins_its_merge_is_followed_by_one_that_lands(
+    repo: Path, undisturbed: Looks, tmp_path: Path, moment: Moment
+) -> None:
+    lock = repo / ".git" / f"{run_ref(RUN, 'delivery')}.lock"
+    with Otto(tmp_path) as killed:
+        assert killed.run(repo, "land", kill=Kill("ref.delivery", moment)).code == -signal.SIGKILL
+        assert lock.exists() is (moment == "within")
+        done = killed.run(repo, "land")
+    assert done.code == 0, done.printed
+    assert looks(repo) == undisturbed
+    assert not lock.exists()
 
 
 FILTER = "if test -e boom && rm boom; then kill -9 0; fi; cat"
