@@ -110,7 +110,8 @@ EXIT_CODES: Final[Mapping[ExitCode, str]] = {
     ExitCode.USAGE: "the command line or the configuration is wrong; a missing plan file too",
     ExitCode.PLAN_REJECTED: "the plan breaks rules; all violations are listed",
     ExitCode.REPOSITORY: "the repository, its store or its worktrees cannot be used; the base is no commit;"
-    " the repository is on a network file system; `otto doctor` found something bad",
+    " the repository is on a network file system; `otto doctor` found something bad; the answer cannot be"
+    " written to standard output",
     ExitCode.AGENT: "a configured agent cannot be used. Reserved: no agent of this version needs a client",
     ExitCode.LOCKED: "another Otto drives the run or lands a result, or a task of another run is writing the"
     " same paths",

@@ -7,7 +7,6 @@ exit code.
 
 import errno
 import gc
-import io
 import os
 import signal
 import sys
@@ -21,7 +20,8 @@ from typing import Final, NoReturn
 
 import click
 
-from otto_core.errors import ExitCode, Interrupted, OttoError, UsageError
+from otto_core.cli import streams
+from otto_core.errors import ExitCode, Interrupted, OttoError, RepositoryUnusable, UsageError
 
 VERBS: Final[Mapping[str, tuple[str, str]]] = {
     "demo": ("otto_core.cli.demo", "Run the bundled sample in a repository of its own."),
@@ -99,24 +99,25 @@ class Verbs(click.Group):
         """Run the program and end the process with its exit code; `args` defaults to the command line's."""
         argv = list(sys.argv[1:] if args is None else args)
         if args is None:
+            streams.set_up()
             _heed()
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(
-                errors="backslashreplace"
-            )  # a symbol that the encoding lacks is no failure
         try:
             code = self._run(argv, alone=args is None)
             sys.stdout.flush()
         except BrokenPipeError:
-            # The interpreter flushes once more at its end; what is left then goes nowhere.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            streams.discard(sys.stdout.fileno())  # the interpreter flushes once more at its end
             code = _READER_GONE
+        except streams.Unwritten as error:
+            streams.discard(sys.stdout.fileno())
+            code = _tell(_unwritten(error), [])
         except OSError as error:
             if not _tells_of_a_lost_terminal(error):
                 raise
-            for file in _lost_terminals():
-                os.dup2(os.open(os.devnull, os.O_WRONLY), file)
+            for file in streams.lost_terminals():
+                streams.discard(file)
             code = ExitCode.INTERRUPTED
+        if args is None:
+            streams.let_go()
         sys.exit(code)
 
     def _run(self, argv: list[str], *, alone: bool) -> int:
@@ -132,7 +133,7 @@ class Verbs(click.Group):
             return _tell(Interrupted("interrupted", hint="what is journalled is safe: otto status"), argv)
         except OttoError as error:
             return _tell(error, argv)
-        except BrokenPipeError:
+        except (BrokenPipeError, streams.Unwritten):
             raise
         except Exception as error:  # the last line of defence: whatever it is, it is written down
             if _tells_of_a_lost_terminal(error):
@@ -148,20 +149,15 @@ def _heed() -> None:
             signal.signal(number, signal.default_int_handler)
 
 
-def _lost_terminals() -> list[int]:
-    """Name those of the standard output streams whose terminal is no more: every write would fail."""
-    lost = []
-    for file in (sys.__stdout__, sys.__stderr__):
-        try:
-            os.get_terminal_size(file.fileno() if file else -1)
-        except OSError as error:
-            if error.errno == errno.EIO and file:
-                lost.append(file.fileno())
-    return lost
-
-
 def _tells_of_a_lost_terminal(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno == errno.EIO and bool(_lost_terminals())
+    return isinstance(error, OSError) and error.errno == errno.EIO and bool(streams.lost_terminals())
+
+
+def _unwritten(error: streams.Unwritten) -> OttoError:
+    return RepositoryUnusable(
+        f"standard output cannot be written: {error}",
+        hint="what was done is done, and journalled; `otto status` tells where a run stands",
+    )
 
 
 def _loaded(module: str) -> ModuleType:
