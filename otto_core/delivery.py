@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from msgspec.structs import replace
+
 from merge.objects import GitError, Oid
 from otto_core import events as ev
 from otto_core.checks import (
@@ -32,10 +34,11 @@ from otto_core.gate import ExecutionGate
 from otto_core.git.repository import Checkout, GitRepository
 from otto_core.journal import Journal
 from otto_core.model import Reason, ReasonKind, Verdict
-from otto_core.proposal import Contained, FastForward, MergeCommit, propose
+from otto_core.proposal import Contained, FastForward, MergeCommit, contains, propose
 from otto_core.recover import unlock_refs
+from otto_core.recovery import Tip, astray
 from otto_core.refnames import run_ref
-from otto_core.runlock import hold, hold_delivery
+from otto_core.runlock import hold, hold_delivery, is_driven
 from otto_core.sandbox import choose
 from otto_core.session import Session, open_session
 from otto_core.state import Run
@@ -117,6 +120,7 @@ def deliver(
 
     Raises:
         UsageError: the run has landed nothing, or was cleaned; or there is no such branch.
+        Waiting: somebody else moved or deleted the run's tip.
         Stale: the branch or the result is not where it was expected.
         Locked: another process lands something.
         RepositoryUnusable: the checkout is not clean where files would change, or cannot be written.
@@ -128,13 +132,13 @@ def deliver(
         for one in settled:
             tell(_told(one))
         run = journal.load(order.run)
-        before, result = _ends(repository, run, order.target)
+        before, result = _ends(repository, journal, run, order.target)
         for one in settled:
             if (one.run, one.target, one.commit) == (run.id, order.target, str(before)):
                 home = _home(repository, order.target)
                 return Delivered(one.before, str(before), "resumed", home, None, ())
         require_fresh(
-            run,
+            _unless_there(repository, run, before, result),
             order.target,
             before,
             result,
@@ -214,14 +218,33 @@ def require_branch(repository: GitRepository, name: str) -> Oid:
     return at
 
 
-def _ends(repository: GitRepository, run: Run, target: str) -> tuple[Oid, Oid]:
+def _ends(repository: GitRepository, journal: Journal, run: Run, target: str) -> tuple[Oid, Oid]:
     if run.cleaned is not None:
         message, hint = cleaned(run)
         raise UsageError(message, hint=hint)
+    return require_branch(repository, target.removeprefix("refs/heads/")), _result(repository, journal, run)
+
+
+def _result(repository: GitRepository, journal: Journal, run: Run) -> Oid:
+    """Give the commit to land: the run's tip, where the journal has it unless something lands there now."""
     result = repository.ref(run_ref(run.id, "tip"))
-    if result is None or str(result) == run.start.base:
+    if run.tip == run.start.base and (result is None or str(result) == run.tip):
         raise UsageError(f"{run.id} has landed nothing", hint=f"otto status {run.id}")
-    return require_branch(repository, target.removeprefix("refs/heads/")), result
+    driven = is_driven(repository.store, run.id)
+    now = journal.refresh(run)  # asked in this order: a swap that no driver is about is journalled by now
+    if result is not None and (driven or now.landing is not None or now.tip != run.tip):
+        return result
+    if (moved := astray(run, Tip(str(result) if result else None), "land")) is not None:
+        raise moved
+    return Oid(hex=run.tip)
+
+
+def _unless_there(repository: GitRepository, run: Run, at: Oid, result: Oid) -> Run:
+    """Give the run as if nothing had been shown, where its result is there already: so nothing will move.
+
+    The last landing may have been killed before it could note that its own move was seen.
+    """
+    return replace(run, shown=None) if contains(repository, at, result) else run
 
 
 def _commit(repository: GitRepository, given: str | None) -> str | None:

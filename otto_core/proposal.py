@@ -48,6 +48,11 @@ class MergeCommit:
 Proposal = Contained | FastForward | MergeCommit | Reason
 
 
+def contains(repository: GitRepository, at: Oid, result: Oid) -> bool:
+    """Tell whether a branch that is at a commit has a result, or what else another commit names."""
+    return at == result or repository.repo.descendant_of(at, result)
+
+
 def propose(repository: GitRepository, run: Run, target: str, at: Oid, result: Oid) -> Proposal:
     """Say what would land on the branch `target` (full ref), which is at `at`; a Reason is a refusal.
 
@@ -56,13 +61,13 @@ def propose(repository: GitRepository, run: Run, target: str, at: Oid, result: O
 
     """
     repo = repository.repo
-    if at == result or repo.descendant_of(at, result):
+    if contains(repository, at, result):
         return Contained()
     if repo.descendant_of(result, at):
         return FastForward(result)
     name = target.removeprefix("refs/heads/")
     base = cast("Oid | None", repo.merge_base(at, result))  # unrelated histories have none
-    if base is None or not _stands_on(repository, at, Oid(hex=run.start.base)):
+    if base is None or not contains(repository, at, Oid(hex=run.start.base)):
         return _foreign_base(run, name)
     place = repository.store / "merge" / f"{run.id}.delivery.git"
     remove(place)
@@ -99,10 +104,6 @@ def _merge(
     )
     pin(repository, run_ref(run.id, "delivery"), made)
     return MergeCommit(made, merged.strategy, merged.note, recorded(audited))
-
-
-def _stands_on(repository: GitRepository, commit: Oid, base: Oid) -> bool:
-    return commit == base or repository.repo.descendant_of(commit, base)
 
 
 def _foreign_base(run: Run, name: str) -> Reason:

@@ -130,14 +130,17 @@ def tip_after(run: Run) -> str | None:
     return task.landing.candidate if task.decided.then == "landed" else run.tip
 
 
-def astray(run: Run, tip: Tip) -> Waiting | None:
-    """Say how a run whose tip somebody else moved or deleted can go on; None where it is where it belongs."""
+def astray(run: Run, tip: Tip, verb: str = "resume") -> Waiting | None:
+    """Say how a run whose tip somebody else moved or deleted can go on; None where it is where it belongs.
+
+    `verb` is what goes on with it then.
+    """
     if tip.commit == run.tip:
         return None
     ref = run_ref(run.id, "tip")
     return Waiting(
         f"somebody else {_became(tip, ref)}, and this run had left it at {run.tip}",
-        hint=f"`git update-ref {ref} {run.tip}`, then `otto resume {run.id}`; or build anew",
+        hint=f"`git update-ref {ref} {run.tip}`, then `otto {verb} {run.id}`; or build anew",
     )
 
 

@@ -53,6 +53,16 @@ def test_i8_a_landing_killed_at_any_step_ends_as_an_undisturbed_one(
     assert looks(repo) == undisturbed
 
 
+def test_a_landing_killed_before_its_move_was_noted_as_seen_is_there_already(
+    repo: Path, undisturbed: Looks
+) -> None:
+    kill(repo, "_append", 3, "after")
+    done = otto(repo, "land")
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.startswith("main has the result already; it is at ")
+    assert looks(repo) == undisturbed
+
+
 @pytest.mark.parametrize("moment", ["before", "within", "after"])
 def test_i8_a_landing_killed_while_it_pins_its_merge_is_followed_by_one_that_lands(
     repo: Path, undisturbed: Looks, tmp_path: Path, moment: Moment

@@ -1,6 +1,8 @@
 """`otto land` where the branch has moved on, and `otto build --into`, as their user meets them."""
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,6 +96,43 @@ def test_a_second_landing_says_that_the_result_is_there_already(repo: Path, otto
     at = git(repo, "rev-parse", "main")
     result = otto("land", at=repo)
     assert (result.exit_code, result.stdout) == (*(0, f"main has the result already; it is at {at[:12]}\n"),)
+
+
+def test_a_result_that_is_there_already_still_has_to_be_what_was_asked_for(repo: Path, otto: Otto) -> None:
+    build(repo, otto)
+    assert otto("land", at=repo).exit_code == 0
+    assert otto("land", "--expect-target", "main~1", at=repo).exit_code == 8
+
+
+def deleted(repo: Path, ref: str, tip: str) -> str:
+    git(repo, "update-ref", "-d", ref, tip)
+    return f"somebody else deleted {ref}, and this run had left it at {tip}"
+
+
+def moved(repo: Path, ref: str, tip: str) -> str:
+    other = git(repo, "commit-tree", f"{tip}^{{tree}}", "-p", tip, "-m", "other")
+    git(repo, "update-ref", ref, other)
+    return f"somebody else moved {ref} to {other}, and this run had left it at {tip}"
+
+
+@pytest.mark.parametrize("disturb", [deleted, moved])
+def test_r_x10_a_tip_that_somebody_moved_after_the_end_is_told_with_what_mends_it(
+    repo: Path, otto: Otto, disturb: Callable[[Path, str, str], str]
+) -> None:
+    tip, before = build(repo, otto), git(repo, "rev-parse", "main")
+    [ref] = git(repo, "for-each-ref", "--format=%(refname)", "refs/otto/runs/*/tip").split()
+    told = disturb(repo, ref, tip)
+    for _ in range(2):
+        otto("status", at=repo)
+        done = otto("land", at=repo)
+        assert done.exit_code == 10, done.output
+        assert f"error: {told}\n" in done.stderr
+        assert git(repo, "rev-parse", "main") == before
+    hint = re.search(r"hint: `(git update-ref .*?)`, then `(otto land r-\S+)`; or build anew", done.stderr)
+    assert hint is not None
+    git(repo, *hint[1].split()[1:])
+    assert otto(*hint[2].split()[1:], at=repo).exit_code == 0
+    assert git(repo, "rev-parse", "main") == tip
 
 
 def test_r_m10_a_conflict_with_the_branch_moves_nothing_and_names_the_paths(repo: Path, otto: Otto) -> None:
