@@ -31,6 +31,7 @@ from otto_core.mending import remove_merge_place
 from otto_core.recover import unlock_refs
 from otto_core.refnames import run_ref
 from otto_core.refs import unpin
+from otto_core.refusals import refusals
 from otto_core.runlock import hold, hold_cleaning, hold_delivery, is_driven
 from otto_core.slots import worktree_root
 from otto_core.state import Run
@@ -52,7 +53,7 @@ def clean(repository: GitRepository, order: Order, *, before: Before = lambda _:
     store = repository.store / STORE
     if not store.exists() and not root.exists():
         return Cleaned((), ())
-    with ExitStack() as stack:
+    with refusals("otto clean"), ExitStack() as stack:
         if order.dry_run:
             journal = Journal.read(store)
         else:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.builders import git, make_repo
 from tests.otto_core.cli.conftest import Otto
+from tests.otto_core.full_disk import little_room
 from tests.otto_core.runs import feature, run_and_merge, writes
 
 
@@ -29,6 +30,18 @@ def test_what_goes_and_what_stays_is_a_line_each_with_what_was_freed(tmp_path: P
     assert over.id in [one["what"] for one in document["removed"]]
     assert [one["what"] for one in document["kept"]] == [ref]
     assert document["freed_bytes"] == sum(one["bytes"] for one in document["removed"])
+
+
+def test_a_store_that_takes_nothing_is_told_and_no_bug(tmp_path: Path, otto: Otto) -> None:
+    repo = make_repo(tmp_path)
+    run = run_and_merge(repo, writes("one"))
+    with little_room("limit", repo, 0):
+        done = otto("clean", at=repo)
+    assert done.exit_code == 4, done.output
+    assert "error: Otto could not go on: [Errno 27] File too large\n" in done.stderr
+    assert done.stderr.endswith("then otto clean\n")
+    assert not (repo / ".git/otto/reports").exists()
+    assert f"removed  {run.id}" in otto("clean", at=repo).stdout
 
 
 def test_where_nothing_was_built_there_is_nothing_to_clean(tmp_path: Path, otto: Otto) -> None:
