@@ -99,6 +99,8 @@ def processes(place: Place) -> Iterator[Finding]:
     if is_delivering(place.repository.store):  # its checks carry the marker of a run, too
         return
     quiet = {run.id for run in place.runs} - place.driven
+    if not quiet:  # there may be no store at all, which a marker could name
+        return
     for pid in psutil.pids():
         marker = environment_of(pid).get(MARKER, "")
         run = run_of(marker, place.repository.store)

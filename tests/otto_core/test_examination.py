@@ -215,6 +215,18 @@ def test_r_s4_a_process_left_over_from_a_run_is_bad_and_only_while_nobody_drives
     assert the(repo, "processes")[0] == "ok"
 
 
+def test_where_nothing_was_built_another_repositorys_processes_are_not_looked_into(
+    repo: Path, tmp_path: Path
+) -> None:
+    other = RunBuilder(make_repo(tmp_path, name="other"), task("a"))
+    env = {**os.environ, "OTTO_MARKER": marker_of(other.store, other.run.id, "a/1")}
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
+    ) as child:
+        assert the(repo, "processes")[0] == "ok"
+        child.communicate(b"\n")
+
+
 def test_a_sandbox_that_is_turned_off_is_told(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTTO_SANDBOX", "subreaper")
     assert the(repo, "sandbox") == ("note", "off by `sandbox: subreaper`")
