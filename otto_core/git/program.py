@@ -3,6 +3,7 @@
 A scrubbed environment, the C locale, no hooks, no file-system monitor, no automatic gc and a time limit.
 """
 
+import errno
 import os
 import re
 import signal
@@ -90,8 +91,21 @@ def _run(
     options = [part for option in (*_SAFE_OPTIONS, fsync) for part in ("-c", option)]
     try:
         return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin, keep=keep)
-    except (OSError, TimeoutError) as error:
-        raise RepositoryUnusable(f"git could not run: {error}", hint="install git 2.38 or newer") from error
+    except OSError as error:
+        raise RepositoryUnusable(f"git could not run: {error}", hint=_hint(error)) from error
+
+
+def _hint(error: OSError) -> str:
+    """Say what helps where git could not be run, or did not end."""
+    match error:
+        case FileNotFoundError(filename="git"):
+            return "install git 2.38 or newer"
+        case TimeoutError():
+            return "see what it waits for, such as a slow disk; then do this again"
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return "raise the limit of open files, such as with `ulimit -n 1024`; then do this again"
+        case _:
+            return "mend that, then do this again"
 
 
 def unless_killed(done: Completed, doing: str) -> Completed:

@@ -1,6 +1,7 @@
 """The edge to git: what its in-memory merge may say, and how its refs and worktrees are read."""
 
 import os
+import resource
 from pathlib import Path
 
 import pygit2
@@ -10,7 +11,7 @@ from merge.objects import Oid
 from merge.strategies import MergeTreeAnswer, Unavailable
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.private import MergeRepository
-from otto_core.git.program import GitKilled, git_env, git_version
+from otto_core.git.program import GitKilled, git_env, git_from, git_version
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
 from otto_core.resume import Limits, resume
@@ -143,6 +144,38 @@ def test_a_revision_that_is_no_commit_is_refused_with_a_hint(repo: Path) -> None
         with pytest.raises(RepositoryUnusable) as refused:
             GitRepository.discover(repo).resolve(revision)
         assert refused.value.hint
+
+
+def test_without_git_its_installation_is_the_hint(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RepositoryUnusable, match="could not run") as told:
+        git_from(repo, "status")
+    assert told.value.hint == "install git 2.38 or newer"
+
+
+def test_a_git_that_is_no_program_is_not_to_be_installed(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "git").write_text("no program")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RepositoryUnusable, match="Permission denied") as told:
+        git_from(repo, "status")
+    assert told.value.hint == "mend that, then do this again"
+
+
+def test_too_many_open_files_are_told_as_such(repo: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = os.dup(0)
+    os.close(free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+    try:
+        with pytest.raises(RepositoryUnusable, match="Too many open files") as told:
+            git_from(repo, "status")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert told.value.hint.startswith("raise the limit of open files")
 
 
 def test_every_checkout_of_a_branch_is_known(repo: Path, tmp_path: Path) -> None:
