@@ -48,9 +48,7 @@ def land(
         run = select.run(reading, run_name)
         target = f"refs/heads/{into}" if into else target_of(repository)
         if target is None:
-            raise UsageError(
-                "HEAD is on no branch, so there is no default target", hint="otto land --into BRANCH"
-            )
+            raise _no_target(repository)
         order = Order(run.id, target, expect_target, expect_branch)
         delivery = land_result(repository, order, run.settings.durability)
         record_shown(repository, reading, run)
@@ -61,6 +59,17 @@ def land(
         tell_delivery(name, delivery)
     if isinstance(delivery, Withheld):
         context.exit(ExitCode.INCOMPLETE)
+
+
+def _no_target(repository: GitRepository) -> UsageError:
+    """Say why `freshness.target_of` names no branch to land on."""
+    if repository.workdir is None:
+        why = "a bare repository has no branch checked out"
+    elif repository.is_unborn():
+        why = "the branch that HEAD is on has no commit yet"
+    else:
+        why = "HEAD is on no branch"
+    return UsageError(f"{why}, so there is no default target", hint="otto land --into BRANCH")
 
 
 def land_result(repository: GitRepository, order: Order, durability: Durability) -> Delivery:

@@ -240,9 +240,28 @@ def test_land_in_a_bare_repository_needs_a_branch_and_merges_into_it(repo: Path,
     build(repo, otto)
     move_on(repo, otto)
     git(repo, "config", "core.bare", "true")
-    assert otto("land", at=repo / ".git").exit_code == 2
+    refused = otto("land", at=repo / ".git")
+    assert refused.exit_code == 2
+    assert "error: a bare repository has no branch checked out, so there is no default" in refused.stderr
     told = document(otto("land", "--into", "main", "--json", at=repo / ".git"))
     assert (told["outcome"], told["checkout"]) == ("merge", None)
+
+
+@pytest.mark.parametrize(
+    ("switch", "why"),
+    [
+        pytest.param(["--detach"], "HEAD is on no branch", id="detached"),
+        pytest.param(["--orphan", "new"], "the branch that HEAD is on has no commit yet", id="unborn"),
+    ],
+)
+def test_land_says_why_there_is_no_branch_to_land_on(
+    repo: Path, otto: Otto, switch: list[str], why: str
+) -> None:
+    build(repo, otto)
+    git(repo, "switch", "--quiet", *switch)
+    refused = otto("land", at=repo)
+    assert refused.exit_code == 2
+    assert f"error: {why}, so there is no default target\n" in refused.stderr
 
 
 def test_land_into_a_branch_that_does_not_exist_is_a_usage_error(repo: Path, otto: Otto) -> None:
