@@ -319,10 +319,20 @@ def _settle_checkout(
             raise _to_be_looked_at(run, started, checkout, lost)
         _bring(repository, checkout, move, _certain(checkout, standings), copy, "new")
         if at == before:
-            _swap(repository, run, started)
+            _follow(repository, run, started, checkout)
         install_index(checkout, copy)
     finally:
         release_index(checkout, place)
+
+
+def _follow(repository: GitRepository, run: Run, started: ev.DeliveryStarted, checkout: Checkout) -> None:
+    """Swap the branch behind files that are on the new side already; say so where that cannot be."""
+    try:
+        _swap(repository, run, started)
+    except (RepositoryUnusable, Stale) as error:
+        branch = started.target.removeprefix("refs/heads/")
+        what = f"the files in {checkout.path} have moved already, and {branch} has not: {error.message}"
+        raise _CutOff(run, what) from error
 
 
 def _remains(

@@ -5,10 +5,13 @@ import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from merge.swap import swap
+from otto_core import transfer
 from otto_core.journal import Journal
 from otto_core.refnames import run_ref
 from tests.builders import RunBuilder, git, make_repo, task
@@ -75,6 +78,26 @@ def test_i8_a_landing_killed_while_it_pins_its_merge_is_followed_by_one_that_lan
     assert done.code == 0, done.printed
     assert looks(repo) == undisturbed
     assert not lock.exists()
+
+
+def test_i8_a_landing_killed_while_it_moves_the_branch_says_how_far_it_came(
+    repo: Path, undisturbed: Looks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock file of a branch of the user's may be anybody's: it is named and left."""
+    lock = repo / ".git/refs/heads/main.lock"
+    with Otto(tmp_path) as killed:
+        assert killed.run(repo, "land", kill=Kill("ref.branch", "within")).code == -signal.SIGKILL
+    monkeypatch.setattr(transfer, "swap", partial(swap, wait=0.1))
+    done = otto(repo, "land")
+    assert done.exit_code == 4
+    assert (
+        f"the files in {repo} have moved already, and main has not: refs/heads/main is still" in done.stderr
+    )
+    assert f"{lock}" in done.stderr
+    assert f"then `otto land {RUN}` finishes it" in done.stderr
+    lock.unlink()
+    assert otto(repo, "land").exit_code == 0
+    assert looks(repo) == undisturbed
 
 
 FILTER = "if test -e boom && rm boom; then kill -9 0; fi; cat"
