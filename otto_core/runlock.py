@@ -122,7 +122,12 @@ def _is_taken(place: Path) -> bool:
 
 def as_seen(store: Path, run: Run) -> Run:
     """Give a run as a person should see it: one that nobody drives any more is interrupted."""
-    if run.outcome is not Outcome.RUNNING or is_driven(store, run.id):
+    return run if run.outcome is not Outcome.RUNNING or is_driven(store, run.id) else as_left(run)
+
+
+def as_left(run: Run) -> Run:
+    """Give a run that nobody drives, such as one whose lock is held, as a person should see it."""
+    if run.outcome is not Outcome.RUNNING:
         return run
     told = RunPaused(outcome=Outcome.INTERRUPTED, message=f"its driver, {run.driver}, is gone")
     return replace(run, outcome=told.outcome, paused=told)

@@ -28,7 +28,7 @@ from otto_core.journal import Journal
 from otto_core.linked import entry_of, unregister
 from otto_core.occupancy import occupant_of, work_of
 from otto_core.places import remove
-from otto_core.runlock import hold
+from otto_core.runlock import as_left, as_seen, hold
 from otto_core.salvage import is_held_by, place_of_kept, salvage, salvaged
 from otto_core.slots import Slot, claim, is_borrowed
 from otto_core.state import Run
@@ -101,11 +101,11 @@ class Vacating:
             look = f"look at it; then rm -r {quote(str(place))}"
             self.sweep.kept.append(Kept(str(place), "nobody knows which attempt it is of", look))
         elif self.sweep.order.dry_run:
-            self._kept_worktree_of(root, place, run, start)
+            self._kept_worktree_of(root, place, as_seen(self.repository.store, run), start)
         else:
             with hold(self.repository.store, run.id):
                 now = run if self.journal is None else self.journal.refresh(run)
-                self._kept_worktree_of(root, place, now, start)
+                self._kept_worktree_of(root, place, as_left(now), start)
 
     def _kept_worktree_of(self, root: Path, place: Path, run: Run, start: ev.AttemptStarted) -> None:
         held = self.sweep.order.dry_run or self._is_held(root, place, run, start)

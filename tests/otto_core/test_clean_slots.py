@@ -16,7 +16,7 @@ from otto_core.resume import Limits, resume
 from otto_core.slots import borrow
 from otto_core.sweep import Cleaned
 from tests.builders import git, make_repo
-from tests.otto_core.cleans import DRY, cleaned, gone, kept, pool, refs
+from tests.otto_core.cleans import DRY, NOW, cleaned, gone, kept, pool, refs
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import feature, run_and_merge, writes
 
@@ -152,6 +152,16 @@ def test_r_s3_a_worktree_that_no_tree_can_hold_stays(repo: Path) -> None:
     place = pool(run) / "kept" / run.id / "one.1"
     assert kept(cleaned(repo))[str(place)] == "no commit holds all that is in it"
     assert (place / "pipe").is_fifo()
+
+
+def test_a_kept_worktree_of_a_run_that_was_killed_is_of_an_interrupted_one(repo: Path, otto: Otto) -> None:
+    run = otto.build(otto.holds("one", "mkfifo pipe"))
+    otto.kill()
+    place = pool(run) / "kept" / run.id / "one.1"
+    for order in (NOW, DRY):  # the first sets it aside
+        assert kept(cleaned(repo, order))[str(place)] == f"{run.id} is not over: interrupted"
+    assert (place / "pipe").is_fifo()
+    otto.let_go("one")
 
 
 def test_the_entry_of_a_linked_worktree_goes_with_its_slot(repo: Path, otto: Otto) -> None:
