@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -62,7 +63,7 @@ def examine(
         ("locks", lambda: remains.locks(place)),
         ("ref locks", lambda: remains.ref_locks(place)),
         ("processes", lambda: remains.processes(place)),
-        ("slots", lambda: remains.unfinished(place)),
+        ("slots", lambda: chain(remains.unfinished(place), remains.frozen(place))),
         ("merging", lambda: remains.merging(place)),
         ("sandbox", lambda: _sandbox(settings)),
         ("worktrees", lambda: _worktrees(place, low_bytes)),

@@ -4,10 +4,20 @@ A task runs as the user and can reach what lies beside its worktree. So nothing 
 Otto did not make, and nothing trusts that a name still is what it was.
 """
 
+import fcntl
 import os
 import shutil
 import stat
+import struct
 from pathlib import Path
+from typing import Final
+
+_FLAGS: Final = struct.Struct("l")
+_GET_FLAGS: Final = 0x80006601 | _FLAGS.size << 16
+"""FS_IOC_GETFLAGS, as most architectures number it (linux/fs.h); elsewhere it is no request at all."""
+
+_UNCHANGEABLE: Final = 0x10 | 0x20
+"""FS_IMMUTABLE_FL, FS_APPEND_FL."""
 
 
 def remove(path: Path) -> None:
@@ -96,6 +106,25 @@ def identity(path: Path) -> tuple[int, int]:
     if not stat.S_ISDIR(status.st_mode):
         raise NotADirectoryError(f"{path} is not a directory")
     return status.st_dev, status.st_ino
+
+
+def is_frozen(path: Path) -> bool:
+    """Tell whether a directory may not be changed whatever its mode says (ioctl_iflags(2); chattr(1), `+i`).
+
+    Nothing can be made or removed in one that is immutable, and itself it can be neither moved nor removed.
+    In one that may only be appended to, nothing can be removed. False where nobody can tell.
+    """
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        answer = fcntl.ioctl(directory, _GET_FLAGS, bytes(_FLAGS.size))
+    except OSError:  # this file system has no such flags
+        return False
+    finally:
+        os.close(directory)
+    return bool(_FLAGS.unpack(answer)[0] & _UNCHANGEABLE)
 
 
 def _is_directory(path: Path) -> bool:

@@ -16,12 +16,13 @@ from merge.objects import Oid
 from otto_core import mending
 from otto_core.errors import UsageError
 from otto_core.findings import Finding, Place
-from otto_core.inventory import abandoned_merge_places, intruder, pools
+from otto_core.inventory import abandoned_merge_places, intruder, pools, slots
 from otto_core.kernel import environment_of
 from otto_core.linked import branch_of, entries, slot_of
 from otto_core.locks import abandoned, holders
 from otto_core.marker import run_of
 from otto_core.occupancy import occupied
+from otto_core.places import is_frozen
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref
 from otto_core.runlock import is_delivering
@@ -43,6 +44,15 @@ def unfinished(place: Place) -> Iterator[Finding]:
                 words = f"{slot.path} holds what {occupant} left unfinished"
                 mend = partial(mending.rescue, place.repository, slot)
                 yield Finding("note", "slots", words, "the next build keeps it, or otto doctor --fix", mend)
+
+
+def frozen(place: Place) -> Iterator[Finding]:
+    """Find worktrees that were made immutable: nothing can be done there, and no attempt gets them."""
+    for root in _pools(place):
+        for slot in slots(root):
+            if is_frozen(slot.path):
+                words = f"{slot.path} was made immutable, as a task of root's can do; it is not used"
+                yield Finding("note", "slots", words, f"chattr -ia {quote(str(slot.path))}")
 
 
 def linked_worktrees(place: Place) -> Iterator[Finding]:

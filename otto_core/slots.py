@@ -20,6 +20,7 @@ from otto_core.environment import cache
 from otto_core.errors import RepositoryUnusable, UsageError
 from otto_core.flock import take
 from otto_core.git.repository import GitRepository
+from otto_core.places import is_frozen
 from otto_core.ports import reserve
 from otto_core.scan import Stamp
 
@@ -164,10 +165,14 @@ class Pool:
     def lend(self) -> Iterator[Slot]:
         """Lend a slot that no one else uses: one that was used before if there is any.
 
+        One whose worktree was made immutable, as a task of root's can do, is left alone: `otto doctor` tells.
+
         Raises:
             RepositoryUnusable: the place cannot be written, or no ports are left.
 
         """
+        while self._idle and is_frozen(self._idle[-1].path):
+            self._idle.pop()
         slot = self._idle.pop() if self._idle else self._borrow()
         try:
             yield slot
@@ -234,7 +239,9 @@ def _lock_free_slot(root: Path, kind: str) -> tuple[portalocker.Lock, Slot]:
             lock = portalocker.Lock(own / f"{kind}-{number}.lock", mode="a", timeout=0, fail_when_locked=True)
             with suppress(portalocker.LockException):
                 slot.lock = lock.acquire().fileno()
-                return lock, slot
+                if not is_frozen(slot.path):
+                    return lock, slot
+                lock.release()
     except OSError as error:
         raise RepositoryUnusable(
             f"the worktrees below {root} cannot be used: {error.strerror}",
