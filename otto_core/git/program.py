@@ -98,7 +98,7 @@ def _run(
 def _hint(error: OSError) -> str:
     """Say what helps where git could not be run, or did not end."""
     match error:
-        case FileNotFoundError(filename="git"):
+        case FileNotFoundError(filename="git") | NotADirectoryError(filename="git"):
             return "install git 2.38 or newer"
         case TimeoutError():
             return "see what it waits for, such as a slow disk; then do this again"
