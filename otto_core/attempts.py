@@ -20,6 +20,7 @@ from merge.strategies import Merged, merge
 from otto_core import events as ev
 from otto_core.admission import registries_of, scope_of
 from otto_core.agents import AGENTS
+from otto_core.aside import put_aside
 from otto_core.errors import RepositoryUnusable
 from otto_core.evidence import adopt_history, summary_of
 from otto_core.execution import Ending, Exited, Stopped, Survived
@@ -36,14 +37,13 @@ from otto_core.places import remove, write_new
 from otto_core.refnames import task_ref
 from otto_core.refs import pin
 from otto_core.refusals import is_of_the_disk
-from otto_core.salvage import place_of_kept
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
 from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot
 from otto_core.snapshot import Captured, capture
 from otto_core.state import Run, TaskState
-from otto_core.worktrees import overlay, set_aside
+from otto_core.worktrees import overlay
 from otto_core.writesets import Contention
 from planner.canonical import plan_id
 from planner.model import Plan, Task
@@ -249,9 +249,9 @@ def _end(
             if isinstance(error, GitKilled) or is_of_the_disk(error):
                 raise  # no fault of the attempt: what it wrote stays where it is until the run is resumed
             reason = beyond_capture(started, error)
-    place = set_aside(slot, _kept(session, started))
+    place = put_aside(slot, session.run.id, started.task, started.attempt)
     if place is not None:
-        reason = structs.replace(reason, hint=f"the worktree is kept at {show(os.fsencode(place))}")
+        reason = structs.replace(reason, hint=_told(place))
     state = session.run.tasks[task.id]
     return ev.AttemptFailed(
         task=task.id,
@@ -274,8 +274,8 @@ def _judge(
     history = adopt_history(repository, slot, Oid(hex=started.base))
     if history.head is not None:
         pin(repository, task_ref(run.id, task.id, f"evidence-{started.attempt}"), history.head)
-    if captured.odd or run.settings.keep_worktrees:
-        set_aside(slot, _kept(session, started))
+    odd = bool(captured.odd)
+    aside = put_aside(slot, run.id, task.id, started.attempt) if odd or run.settings.keep_worktrees else None
     snapshot = str(commit) if captured.changes else None
     if isinstance(ending, Stopped):
         return ev.AttemptInterrupted(
@@ -284,6 +284,8 @@ def _judge(
     verdict = admit(repository.repo, repository.tree_of(Oid(hex=started.base)), captured.tree, scope)
     reason = why_not(run.id, session.logs, started, task, ending, captured, verdict)
     if reason is not None:
+        if reason.kind is ReasonKind.UNSAFE_CONTENT and aside is not None:
+            reason = structs.replace(reason, hint=f"{reason.hint}; {_told(aside)}")
         return ev.AttemptFailed(
             task=task.id,
             attempt=started.attempt,
@@ -310,9 +312,8 @@ def _judge(
     )
 
 
-def _kept(session: Session, started: ev.AttemptStarted) -> Path:
-    """Say where an attempt's worktree is set aside."""
-    return place_of_kept(session.worktrees, session.run.id, started.task, started.attempt)
+def _told(aside: Path) -> str:
+    return f"the worktree is kept at {show(os.fsencode(aside))}"
 
 
 def _keep(run: str, repository: GitRepository, started: ev.AttemptStarted, captured: Captured) -> Oid:

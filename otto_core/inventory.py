@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from merge.objects import GitError, Oid
+from otto_core.aside import KEPT
 from otto_core.bystanders import bystander
 from otto_core.cleaning import RunFacts, SlotFacts
 from otto_core.git.reach import on_branches, refs_below
@@ -26,9 +27,6 @@ from otto_core.state import Run
 
 OWN = (".otto", ".io", ".made")
 """Otto's own places of a pool, which hold something of each slot."""
-
-KEPT = "kept"
-"""Where a pool has the worktrees that were set aside."""
 
 _SLOT = re.compile(r"(?:slot|check)-[0-9]+")
 
@@ -75,7 +73,7 @@ def slots(root: Path) -> list[Slot]:
 
 def kept_worktrees(root: Path) -> list[Path]:
     """List the worktrees of a pool that were set aside, by run; what is no directory too."""
-    found = []
+    found = [place for place in _entries(root) if place.name.startswith(f"{KEPT}.")]
     for of_run in _entries(root / KEPT):
         found += _entries(of_run) if is_directory(of_run) else [of_run]
     return found

@@ -13,6 +13,7 @@ from pathlib import Path
 from merge.objects import Oid
 from merge.paths import show
 from otto_core import events as ev
+from otto_core.aside import find_aside
 from otto_core.attempts import lost
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
@@ -26,7 +27,7 @@ from otto_core.recovery import unfinished
 from otto_core.refnames import run_ref
 from otto_core.refs import pin
 from otto_core.report import SHORT
-from otto_core.salvage import place_of_kept, salvage, salvaged
+from otto_core.salvage import salvage, salvaged
 from otto_core.slots import Slot, claim
 from otto_core.state import Run
 
@@ -164,8 +165,7 @@ def _end(
 ) -> ev.AttemptInterrupted:
     """Give the end of an attempt whose driver died: nothing of it is alive, and what it wrote is kept."""
     commit = salvaged(repository, run.id, started.task, started.attempt)
-    kept = [place_of_kept(root, run.id, started.task, started.attempt) for root in roots]
-    there = next((place for place in kept if place.is_dir()), None)
+    there = find_aside(roots, run.id, started.task, started.attempt)
     if there is not None:
         words = f"its worktree is kept at {show(fsencode(there))}"
     else:

@@ -6,13 +6,10 @@ tree can hold all of it, the worktree itself is set aside. Only then does the no
 in between leaves the same to be done again, with the same result.
 """
 
-import os
-from pathlib import Path
-
 from merge.objects import GitError, Oid
-from merge.paths import show
 from merge.patterns import PathSet
 from merge.trees import walk
+from otto_core.aside import put_aside
 from otto_core.bystanders import bystander
 from otto_core.conversion import conversion_of
 from otto_core.errors import RepositoryUnusable
@@ -28,7 +25,6 @@ from otto_core.refnames import task_ref
 from otto_core.refs import pin
 from otto_core.slots import Filling, Slot
 from otto_core.snapshot import Captured, capture
-from otto_core.worktrees import set_aside
 
 
 def salvage(slot: Slot, repository: GitRepository) -> None:
@@ -47,7 +43,7 @@ def salvage(slot: Slot, repository: GitRepository) -> None:
     end_all({occupant.marker}, f"processes of an earlier attempt, which still use {slot.path},")
     work = occupant.work
     if run_of(occupant.marker, repository.store) is None:
-        _set_aside(slot, *((work.run, work.task, work.attempt) if work else ("unknown", slot.own.name, 1)))
+        put_aside(slot, *((work.run, work.task, work.attempt) if work else ("unknown", slot.own.name, 1)))
     elif work is not None:
         _keep(slot, repository, work)
         unregister(slot, repository)
@@ -59,11 +55,6 @@ def salvaged(repository: GitRepository, run: str, task: str, attempt: int) -> Oi
     names = (f"salvage-{attempt}", f"attempt-{attempt}")
     found = (repository.ref(task_ref(run, task, name)) for name in names)
     return next((commit for commit in found if commit is not None), None)
-
-
-def place_of_kept(root: Path, run: str, task: str, attempt: int) -> Path:
-    """Say where the worktree of an attempt is set aside that no tree can hold."""
-    return root / "kept" / run / f"{task.replace('/', '.')}.{attempt}"
 
 
 def is_held_by(commit: Oid, slot: Slot, repository: GitRepository, work: Work) -> bool:
@@ -103,7 +94,7 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
         slot.filling, slot.linked = None, linked
         slot.apart.clear()
     if not whole:
-        _set_aside(slot, work.run, work.task, work.attempt)
+        put_aside(slot, work.run, work.task, work.attempt)
 
 
 def _recall(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
@@ -137,14 +128,3 @@ def _pin(repository: GitRepository, work: Work, captured: Captured) -> None:
         committer=repository.author(),
     )
     pin(repository, ref, commit)
-
-
-def _set_aside(slot: Slot, run: str, task: str, attempt: int) -> None:
-    try:
-        set_aside(slot, place_of_kept(slot.path.parent, run, task, attempt))
-    except OSError as error:
-        where = show(os.fsencode(slot.path))
-        raise RepositoryUnusable(
-            f"what {task!r} of {run} wrote is in {where} and cannot be kept: {error.strerror}",
-            hint=f"move {where} away, then do this again",
-        ) from error

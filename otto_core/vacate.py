@@ -12,6 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from otto_core import events as ev
+from otto_core.aside import places_of, run_of_aside
 from otto_core.bystanders import bystander
 from otto_core.cleaning import Kept, KeptFacts, Salvage, SlotFacts, SlotGoes, WorktreeGoes, of_kept, of_slot
 from otto_core.git.repository import GitRepository
@@ -29,7 +30,7 @@ from otto_core.linked import entry_of, unregister
 from otto_core.occupancy import occupant_of, work_of
 from otto_core.places import remove
 from otto_core.runlock import as_left, as_seen, hold
-from otto_core.salvage import is_held_by, place_of_kept, salvage, salvaged
+from otto_core.salvage import is_held_by, salvage, salvaged
 from otto_core.slots import Slot, claim, is_borrowed
 from otto_core.state import Run
 from otto_core.sweep import Removed, Sweep
@@ -95,7 +96,7 @@ class Vacating:
 
     def _kept_worktree(self, root: Path, place: Path) -> None:
         """Remove a worktree that was set aside, if the commit of its attempt holds all of it."""
-        run = self.runs.get(place.parent.name)
+        run = self.runs.get(run_of_aside(root, place))
         start = None if run is None else _attempt_of(root, place, run)
         if run is None or start is None:
             look = f"look at it; then rm -r {quote(str(place))}"
@@ -145,4 +146,4 @@ def _borrower(slot: Slot) -> str:
 def _attempt_of(root: Path, place: Path, run: Run) -> ev.AttemptStarted | None:
     """Find the attempt whose worktree was set aside at a place, by the place's name."""
     starts = (attempt.start for task in run.tasks.values() for attempt in task.attempts)
-    return next((s for s in starts if place_of_kept(root, run.id, s.task, s.attempt) == place), None)
+    return next((s for s in starts if place in places_of(root, run.id, s.task, s.attempt)), None)

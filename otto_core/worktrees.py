@@ -67,25 +67,33 @@ def overlay(slot: Slot, repository: GitRepository, tree: Oid) -> bool:
         index.unlink()
 
 
-def set_aside(slot: Slot, place: Path) -> Path | None:
-    """Move a slot's worktree, as it is, out of the pool; gives where it is now, None where it is gone.
+def set_aside(slot: Slot, *wanted: Path) -> Path | None:
+    """Move a slot's worktree, as it is, to the first of these places at which it can be put.
 
-    Only its directory's own mode becomes Otto's again. The slot is filled anew when it is used next.
+    Gives where it is now, None where it is gone. A name that is taken gets a number. Only the directory's own
+    mode becomes Otto's again. The slot is filled anew when it is used next.
+
+    Raises:
+        OSError: it can be put at none of them, and is where it was.
+
     """
     slot.filling = None
-    places.remove(slot.git_dir / "index")
-    try:
-        places.ensure_directory(place.parent)
-    except OSError:  # a task took the name: its worktree goes where only its own slot is concerned
-        place = slot.own / "unclean"
-    names = chain([place], (place.with_name(f"{place.name}-{n}") for n in count(2)))
-    free = next(name for name in names if not os.path.lexists(name))
-    try:
-        _open_up(slot)
-        slot.path.rename(free)
-    except FileNotFoundError:
-        return None
-    return free
+    _discard(slot.git_dir / "index")
+    refused = None
+    for place in wanted:
+        try:
+            _open_up(slot)
+            places.ensure_directory(place.parent)
+            names = chain([place], (place.with_name(f"{place.name}-{n}") for n in count(2)))
+            free = next(name for name in names if not os.path.lexists(name))
+            slot.path.rename(free)
+        except OSError as error:
+            if not os.path.lexists(slot.path):
+                return None
+            refused = error
+        else:
+            return free
+    raise refused or ValueError("there is no place to put it at")
 
 
 def renew(slot: Slot, repository: GitRepository, attributes: bytes = b"") -> None:

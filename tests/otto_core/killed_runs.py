@@ -10,6 +10,7 @@ import psutil
 from merge.objects import Oid
 from merge.trees import entry, walk
 from otto_core import events as ev
+from otto_core.aside import find_aside
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.locks import holders
@@ -17,7 +18,6 @@ from otto_core.model import Outcome, TaskStatus, Verdict
 from otto_core.occupancy import occupied
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref, task_ref
-from otto_core.salvage import place_of_kept
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.failpoints import Ended, Kill, Otto
@@ -257,8 +257,9 @@ def _require_ends(scene: Scene, repository: GitRepository, run: Run) -> None:
         assert isinstance(attempt.end, ev.AttemptProduced | ev.AttemptFailed | ev.AttemptInterrupted)
         refs = [task_ref(run.id, task, f"{kind}-{number}") for kind in ("attempt", "salvage")]
         kept = {str(commit): commit for ref in refs if (commit := repository.ref(ref)) is not None}
-        aside = place_of_kept(Path(run.settings.worktrees), run.id, task, attempt.number) / f"{task}.txt"
-        there = aside.exists() if attempt.end.snapshot is None else attempt.end.snapshot in kept
+        aside = find_aside([Path(run.settings.worktrees)], run.id, task, attempt.number)
+        whole = aside is not None and (aside / f"{task}.txt").exists()
+        there = whole if attempt.end.snapshot is None else attempt.end.snapshot in kept
         assert there, f"what attempt {name} wrote is not kept"
         for commit in kept.values():
             assert entry(repository.repo, repository.tree_of(commit), f"{task}.txt".encode()) is not None

@@ -164,6 +164,20 @@ def test_a_kept_worktree_of_a_run_that_was_killed_is_of_an_interrupted_one(repo:
     otto.let_go("one")
 
 
+def test_r_s3_what_was_set_aside_beside_the_slots_goes_and_stays_as_what_lies_below_kept(repo: Path) -> None:
+    run = run_and_merge(repo, writes("one"), writes("two"), keep_worktrees=True)
+    one, two, odd = (pool(run) / f"kept.{name}" for name in (f"{run.id}.one.1", f"{run.id}.two.1", "odd"))
+    for task, place in (("one", one), ("two", two)):
+        (pool(run) / "kept" / run.id / f"{task}.1").rename(place)
+    (two / "one.txt").write_text("changed by a person since")
+    odd.write_text("of a person")
+    assert kept(cleaned(repo)) == {
+        str(two): "no commit holds all that is in it",
+        str(odd): "nobody knows which attempt it is of",
+    }
+    assert [place.exists() for place in (one, two, odd)] == [False, True, True]
+
+
 def test_the_entry_of_a_linked_worktree_goes_with_its_slot(repo: Path, otto: Otto) -> None:
     (repo / "otto.yaml").write_text("worktrees: {isolation: linked}\n")
     git(repo, "add", "otto.yaml")

@@ -23,11 +23,11 @@ from tests.otto_core.killed_runs import Scene, carriers, require_still, require_
 from tests.otto_core.test_one_way_in import SOURCES, module_of, users_of
 
 POINTS: Mapping[str, int] = {
+    "aside.set_aside": 1,
     "attempts.commit_tree": 7,
     "attempts.leave": 7,
     "attempts.occupy": 7,
     "attempts.overlay": 2,
-    "attempts.set_aside": 1,
     "capture.start": 12,
     "checks.leave": 7,
     "checks.occupy": 7,
@@ -92,7 +92,7 @@ LOCKED = Kill("ref.tip", "within", 3)
 """Three ways to die in a landing, beside an attempt under way: the third leaves the lock file of the ref."""
 
 GOES_ON = Kill("journal.run_resumed", "after")
-SETTLES = ("ref.salvage", "salvage.commit_tree", "salvage.set_aside")
+SETTLES = ("ref.salvage", "salvage.commit_tree", "aside.set_aside")
 RECOVERIES: Mapping[Kill, Sequence[str]] = {
     LANDED: (
         *SETTLES,
@@ -325,7 +325,7 @@ def test_i7_i9_i13_a_recovery_killed_at_any_point_is_gone_on_with(
 
 TWICE = [
     (LANDED, Kill("ref.salvage", "within"), Kill("ref.salvage", "after")),
-    (LANDED, Kill("salvage.set_aside", "after"), Kill("journal.attempt_interrupted", "before")),
+    (LANDED, Kill("aside.set_aside", "after"), Kill("journal.attempt_interrupted", "before")),
     (LANDED, Kill("attempts.occupy", "after"), Kill("journal.attempt_interrupted", "within")),
     (NOT_LANDED, Kill("journal.landing_lost", "after"), Kill("salvage.leave", "before")),
     (LOCKED, Kill("recover.unlock_refs", "before"), Kill("recover.unlock_refs", "after")),

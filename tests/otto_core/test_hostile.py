@@ -137,6 +137,24 @@ def test_i7_work_in_a_worktree_that_cannot_be_captured_is_kept_and_told(repo: Pa
     assert run.tasks["b"].status is TaskStatus.LANDED
 
 
+def test_i7_where_a_task_takes_the_place_of_what_is_set_aside_its_own_worktree_is_kept_and_told(
+    repo: Path, hermetic: Path
+) -> None:
+    leave = "echo > ../kept; mkfifo pipe; echo precious > mine.txt"
+    run = run_plan(
+        repo,
+        feature("mine", leave, max_attempts=1),
+        feature("later", "sleep 0.2; echo > later.txt"),
+        writes("last") | {"depends_on": ["later"]},
+        overrides={"concurrency": 1},
+    )
+    assert run.tasks["last"].status is TaskStatus.LANDED
+    assert run_plan(repo, writes("other")).outcome is Outcome.LANDED
+    [kept] = hermetic.rglob(f"kept.{run.id}.mine.1")
+    assert (kept / "mine.txt").read_text() == "precious\n"
+    assert str(kept) in reason_of(run, "mine").hint
+
+
 def test_filters_planted_in_ottos_own_git_directory_never_run(tmp_path: Path) -> None:
     repo = make_repo(tmp_path, {".gitattributes": "*.txt filter=planted\n"})
     proof = tmp_path / "proof"

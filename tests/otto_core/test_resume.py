@@ -134,6 +134,21 @@ def test_s3_what_no_tree_can_hold_is_set_aside_with_its_worktree(repo: Path, ott
     assert (place / "pipe").is_fifo()
 
 
+def test_s3_i7_where_the_place_of_what_is_set_aside_is_taken_the_worktree_lies_beside_the_slots_for_good(
+    repo: Path, otto: Otto
+) -> None:
+    run = otto.build(otto.holds("one", "mkfifo pipe; echo > ../kept"))
+    otto.kill()
+    otto.let_go("one")
+    after = resumed(repo, run)
+    end, place = after.tasks["one"].attempts[0].end, Path(run.settings.worktrees) / f"kept.{run.id}.one.1"
+    assert end is not None
+    assert f"its worktree is kept at {place}" in (end.telemetry.missing or "")
+    assert run_plan(repo, writes("again")).outcome is Outcome.LANDED
+    assert (place / "one.txt").read_text() == "one\n"
+    assert (place / "pipe").is_fifo()
+
+
 def test_copied_files_do_not_enter_what_is_salvaged(repo: Path, otto: Otto) -> None:
     (repo / "otto.yaml").write_text("worktrees: {copy: [.env]}\n")
     (repo / ".env").write_text("KEY=secret\n")
