@@ -50,7 +50,10 @@ def _linked_history(repository: GitRepository, slot: Slot, base: Oid) -> History
     """Say what an attempt in a linked worktree committed: that is in the user's repository already."""
     said = (_read(entry_of(slot, repository) / "HEAD") or "").strip()
     ref = said.removeprefix("ref: ")
-    head = repository.ref(ref) if ref != said else Oid(hex=said) if _OID.fullmatch(said) else None
+    try:
+        head = repository.ref(ref) if ref != said else Oid(hex=said) if _OID.fullmatch(said) else None
+    except ValueError:  # no ref can have such a name
+        head = None
     if head is None or head == base or head not in repository.repo:
         return History(None, ())
     since = ("log", "--first-parent", "--reverse", f"--max-count={_MAX_SUBJECTS}", "--format=%s")
@@ -62,7 +65,7 @@ def summary_of(slot: Slot) -> tuple[str, ...]:
     """Give the `summary` of the result file as lines, if the attempt wrote one that can be read."""
     try:
         written = json.loads(_read(slot.result_file) or "null")
-    except ValueError:
+    except (ValueError, RecursionError):
         return ()
     summary = written.get("summary") if isinstance(written, dict) else None
     return tuple(summary[:_MAX_SUMMARY].splitlines()) if isinstance(summary, str) else ()
@@ -76,7 +79,10 @@ def _plain_objects(objects: Path, repository: GitRepository) -> bool:
     alternates = objects / "info" / "alternates"
     if (_read(alternates) or "").strip() != str(repository.objects_dir):
         return False
-    found = scan(os.fsencode(objects))
+    try:
+        found = scan(os.fsencode(objects))
+    except (OSError, RecursionError):
+        return False
     return not found.odd and all(stamp.mode != SYMLINK for stamp in found.files.values())
 
 
@@ -112,5 +118,5 @@ def _read(place: Path) -> str | None:
 def _mode(place: Path) -> int:
     try:
         return place.lstat().st_mode
-    except OSError:
+    except (OSError, ValueError):  # a name with a NUL in it is no name
         return 0

@@ -40,13 +40,21 @@ def adopt_commits(
         subjects = []
         commit = foreign[head].peel(pygit2.Commit)
         while commit.id in lacking:
-            subjects.append(commit.message.partition("\n")[0])
+            subjects.append(_message_of(commit).partition("\n")[0])
             if not commit.parent_ids:
                 break
             commit = foreign[commit.parent_ids[0]].peel(pygit2.Commit)
         return tuple(reversed(subjects))
     except (pygit2.GitError, KeyError, ValueError, OSError, zlib.error):
         return None
+
+
+def _message_of(commit: pygit2.Commit) -> str:
+    """Decode a message as it says that it is encoded, or as UTF-8 where that cannot be."""
+    try:
+        return commit.message
+    except (LookupError, ValueError):
+        return commit.raw_message.decode("utf-8", "replace")
 
 
 def _lacking(known: Repository, foreign: Repository, objects: Path, head: Oid) -> dict[Oid, None]:

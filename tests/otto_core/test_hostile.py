@@ -83,6 +83,30 @@ def test_r_x5_i8_nothing_that_a_task_does_to_its_places_reaches_the_user_or_a_la
     assert fingerprint(repo, less=OWN) == before
 
 
+MALFORMED = {
+    "a HEAD with a NUL": r"printf 'ref: refs/heads/a\000b' > .git/HEAD",
+    "a result that nests without end": "head -c 60000 /dev/zero | tr '\\0' '[' > \"$OTTO_RESULT_FILE\"",
+    "a result with half a character": r"""printf '{"summary": "\\ud800"}' > "$OTTO_RESULT_FILE" """,
+    "objects nested too deep": (
+        "echo 1234567890123456789012345678901234567890 > .git/HEAD; cd .git/objects;"
+        " for n in $(seq 1200); do mkdir d && cd d || break; done"
+    ),
+    "a commit in an encoding that nobody knows": (
+        "git add . && git -c i18n.commitEncoding=none-such commit -qm mine"
+    ),
+    "a linked HEAD that no ref can be named": "echo 'ref: refs/heads/a..b' > $(git rev-parse --git-dir)/HEAD",
+}
+"""What an attempt may say of itself."""
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_what_an_attempt_says_of_itself_costs_it_nothing_where_it_is_malformed(repo: Path, name: str) -> None:
+    isolation = "linked" if "linked" in name else "private"
+    (repo / "otto.yaml").write_text(f"worktrees: {{isolation: {isolation}}}\n")
+    run = run_plan(repo, feature("mine", f"echo x > mine.txt; {MALFORMED[name]}", max_attempts=1))
+    assert run.outcome is Outcome.LANDED
+
+
 @pytest.mark.parametrize(
     ("script", "words"),
     [
