@@ -17,11 +17,11 @@ so is a violation, even where git would have merged it: then the owning task or 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pygit2.enums import MergeFileFlag, ObjectType
+from pygit2.enums import MergeFileFlag
 
 from merge import trees
 from merge.gate import Violation
-from merge.objects import TREE, Oid, Repository
+from merge.objects import TREE, Oid, Repository, write_blob, write_tree
 from merge.paths import show
 from merge.trees import Change, Entry
 
@@ -130,9 +130,9 @@ def _three_way(
     """
     if not (tip and task):
         return None
-    base = base or Entry(tip.mode, repo.create_blob(b""))
+    base = base or Entry(tip.mode, write_blob(repo, b""))
     # Trees of this one file: pygit2's merge of single files decodes their content, which need not be text.
-    empty = repo.odb.write(ObjectType.TREE, b"")
+    empty = write_tree(repo, b"")
     one, two, three = (trees.apply(repo, empty, [Change(path, None, side)]) for side in (base, tip, task))
     index = repo.merge_trees(one, two, three, file_flags=MergeFileFlag.DIFF_PATIENCE)
     return None if index.conflicts else trees.entry(repo, index.write_tree(repo), path)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from pygit2 import GitError, Oid, Repository, Signature
+from pygit2.enums import ObjectType
 
 __all__ = [
     "EXECUTABLE",
@@ -14,7 +15,9 @@ __all__ = [
     "Oid",
     "Repository",
     "Signature",
+    "write_blob",
     "write_commit",
+    "write_tree",
 ]
 
 FILE = 0o100644
@@ -22,6 +25,28 @@ EXECUTABLE = 0o100755
 SYMLINK = 0o120000
 TREE = 0o040000
 GITLINK = 0o160000
+
+
+def write_blob(repo: Repository, content: bytes) -> Oid:
+    """Write a file's content; raises GitError if it could not be written."""
+    return _write(repo, ObjectType.BLOB, content)
+
+
+def write_tree(repo: Repository, content: bytes) -> Oid:
+    """Write one directory in Git's own format; raises GitError if it could not be written."""
+    return _write(repo, ObjectType.TREE, content)
+
+
+def _write(repo: Repository, kind: ObjectType, content: bytes) -> Oid:
+    """Write an object, and tell in plain words if that fails.
+
+    libgit2 (1.9.7) tells a disk that fills up meanwhile in the words of whatever had failed last before.
+    """
+    try:
+        return repo.odb.write(kind, content)
+    except GitError as error:
+        what = f"a {kind.name.lower()} of {len(content):,} bytes"
+        raise GitError(f"{what} could not be written to {repo.path}") from error
 
 
 def write_commit(

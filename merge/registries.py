@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from merge import lines, trees
-from merge.objects import EXECUTABLE, FILE, Oid, Repository
+from merge.objects import EXECUTABLE, FILE, Oid, Repository, write_blob
 from merge.patterns import PathSet
 from merge.trees import Change, Entry
 
@@ -48,4 +48,4 @@ def _united(repo: Repository, base: Entry | None, ours: Entry | None, theirs: En
     if not (base and ours and theirs and base.mode == ours.mode == theirs.mode in (FILE, EXECUTABLE)):
         return None
     merged = lines.union(*(repo[side.oid].read_raw() for side in (base, ours, theirs)))
-    return None if merged is None else Entry(base.mode, repo.create_blob(merged))
+    return None if merged is None else Entry(base.mode, write_blob(repo, merged))

@@ -16,7 +16,7 @@ from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 from pygit2.enums import ObjectType
 
-from merge.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, Oid, Repository
+from merge.objects import EXECUTABLE, FILE, GITLINK, SYMLINK, TREE, Oid, Repository, write_tree
 
 _ENTRY = re.compile(rb"([0-7]+) ([^\0]+)\0(.{20})", re.DOTALL)
 _SEPARATORS = 22  # bytes of an entry beside mode and name: the space, the NUL and the id
@@ -217,7 +217,7 @@ def _write(repo: Repository, directory: _Directory) -> bytes:
     data = b"".join(
         b"%o %s\0%s" % (mode, name, raw) for name, (mode, raw) in sorted(directory.items(), key=order)
     )
-    return repo.odb.write(ObjectType.TREE, data).raw
+    return write_tree(repo, data).raw
 
 
 def _entry(raw: _Raw | None) -> Entry | None:

@@ -22,26 +22,21 @@ from otto_core.admission import registries_of, scope_of
 from otto_core.agents import AGENTS
 from otto_core.aside import put_aside
 from otto_core.errors import RepositoryUnusable
-from otto_core.evidence import adopt_history, summary_of
 from otto_core.execution import Ending, Exited, Stopped, Survived
 from otto_core.feedback import after_failure
 from otto_core.gate import AttemptStep, ExecutionGate, Place
 from otto_core.git.private import MergeRepository
-from otto_core.git.program import GitKilled
-from otto_core.git.repository import GitRepository, commit_tree
-from otto_core.judgement import beyond_capture, is_hopeless, unprovable, why_not
+from otto_core.judgement import is_hopeless, unprovable, why_not
+from otto_core.keeping import Kept, keep
 from otto_core.linked import identity, unregistered_after
 from otto_core.model import Reason, ReasonKind, Telemetry
 from otto_core.occupancy import Occupant, leave, occupy, work_of
 from otto_core.places import remove, write_new
-from otto_core.refnames import task_ref
-from otto_core.refs import pin
-from otto_core.refusals import is_of_the_disk
+from otto_core.refusals import is_of_the_machine
 from otto_core.scheduler import retry_or_hold
 from otto_core.session import Session
 from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot
-from otto_core.snapshot import Captured, capture
 from otto_core.state import Run, TaskState
 from otto_core.worktrees import overlay
 from otto_core.writesets import Contention
@@ -126,6 +121,8 @@ async def _prepare(
         place = _place(session, slot, started)
         occupy(slot, Occupant(marker=place.marker, work=work_of(pinned, started, slot)))
     except (OSError, RepositoryUnusable, GitError) as error:
+        if is_of_the_machine(error):
+            raise  # the command was not executed, and is when the run goes on
         return broken(error, behalf)
     return place
 
@@ -240,18 +237,17 @@ def _end(
     """Give the event that ends the attempt, with what it wrote kept. Runs off the event loop.
 
     Where no tree can hold all of it, the worktree itself is set aside.
+
+    Raises:
+        OSError, GitError, RepositoryUnusable: it could not be kept, by no fault of the attempt; what it wrote
+            stays where it is until the run is resumed.
+
     """
-    reason = unprovable(session.run.id, started, ending)
-    if reason is None:
-        try:
-            return _judge(session, slot, started, task, ending, telemetry)
-        except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError) as error:
-            if isinstance(error, GitKilled) or is_of_the_disk(error):
-                raise  # no fault of the attempt: what it wrote stays where it is until the run is resumed
-            reason = beyond_capture(started, error)
+    found = unprovable(session.run.id, started, ending) or keep(session, slot, started, task)
+    if isinstance(found, Kept):
+        return _judge(session, started, task, ending, telemetry, found)
     place = put_aside(slot, session.run.id, started.task, started.attempt)
-    if place is not None:
-        reason = structs.replace(reason, hint=_told(place))
+    reason = found if place is None else structs.replace(found, hint=_told(place))
     state = session.run.tasks[task.id]
     return ev.AttemptFailed(
         task=task.id,
@@ -264,19 +260,12 @@ def _end(
 
 
 def _judge(
-    session: Session, slot: Slot, started: ev.AttemptStarted, task: Task, ending: Ending, telemetry: Telemetry
+    session: Session, started: ev.AttemptStarted, task: Task, ending: Ending, telemetry: Telemetry, kept: Kept
 ) -> ev.AttemptEnd:
-    """Take the snapshot, pin it, and let the write gate judge it."""
-    run, repository = session.run, session.repository.here()
+    """Let the write gate judge what an attempt wrote."""
+    run, repository, captured = session.run, session.repository.here(), kept.captured
     scope = scope_of(run.plan, task)
-    captured = capture(slot, repository, scope.owns, run.settings.max_file_bytes)
-    commit = _keep(run.id, repository, started, captured)
-    history = adopt_history(repository, slot, Oid(hex=started.base))
-    if history.head is not None:
-        pin(repository, task_ref(run.id, task.id, f"evidence-{started.attempt}"), history.head)
-    odd = bool(captured.odd)
-    aside = put_aside(slot, run.id, task.id, started.attempt) if odd or run.settings.keep_worktrees else None
-    snapshot = str(commit) if captured.changes else None
+    snapshot = str(kept.commit) if captured.changes else None
     if isinstance(ending, Stopped):
         return ev.AttemptInterrupted(
             task=task.id, attempt=started.attempt, snapshot=snapshot, telemetry=telemetry
@@ -284,8 +273,8 @@ def _judge(
     verdict = admit(repository.repo, repository.tree_of(Oid(hex=started.base)), captured.tree, scope)
     reason = why_not(run.id, session.logs, started, task, ending, captured, verdict)
     if reason is not None:
-        if reason.kind is ReasonKind.UNSAFE_CONTENT and aside is not None:
-            reason = structs.replace(reason, hint=f"{reason.hint}; {_told(aside)}")
+        if reason.kind is ReasonKind.UNSAFE_CONTENT and kept.aside is not None:
+            reason = structs.replace(reason, hint=f"{reason.hint}; {_told(kept.aside)}")
         return ev.AttemptFailed(
             task=task.id,
             attempt=started.attempt,
@@ -303,27 +292,14 @@ def _judge(
     return ev.AttemptProduced(
         task=task.id,
         attempt=started.attempt,
-        snapshot=str(commit),
+        snapshot=str(kept.commit),
         tree=str(captured.tree),
         changed=len(captured.changes),
         ignored=captured.ignored,
-        summary=(*summary_of(slot), *history.subjects),
+        summary=kept.summary,
         telemetry=telemetry,
     )
 
 
 def _told(aside: Path) -> str:
     return f"the worktree is kept at {show(os.fsencode(aside))}"
-
-
-def _keep(run: str, repository: GitRepository, started: ev.AttemptStarted, captured: Captured) -> Oid:
-    """Make what the attempt wrote a commit under a ref of its own."""
-    commit = commit_tree(
-        repository,
-        tree=captured.tree,
-        parents=[Oid(hex=started.base)],
-        message=f"{started.task}: attempt {started.attempt} of {run}\n",
-        committer=repository.author(),
-    )
-    pin(repository, task_ref(run, started.task, f"attempt-{started.attempt}"), commit)
-    return commit

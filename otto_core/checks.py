@@ -16,6 +16,7 @@ from otto_core.judgement import too_many
 from otto_core.model import Reason, ReasonKind, Verdict
 from otto_core.occupancy import Occupant, leave, occupy
 from otto_core.ports import reserve
+from otto_core.refusals import is_of_the_machine
 from otto_core.session import Session
 from otto_core.setup import Behalf, Ready, Unfit, broken, furnish, set_up
 from otto_core.slots import Slot, borrow
@@ -121,6 +122,8 @@ class Checker:
                 place = self._place(slot, check, tree)
                 occupy(slot, Occupant(marker=place.marker))
             except OSError as error:
+                if is_of_the_machine(error):
+                    raise
                 fitness = broken(error, behalf)
             match fitness:
                 case Unfit(reason=reason):

@@ -22,6 +22,7 @@ from otto_core.children import Child, ended, strangers
 from otto_core.process import MARKER, spawn
 from otto_core.process_tree import POLL_S, Namespace, Swept, Tree, readable
 from otto_core.redaction import Redactor
+from otto_core.refusals import is_of_the_machine
 from otto_core.stop import Stop
 
 _PROOF_S = 10.0
@@ -129,6 +130,10 @@ async def execute(command: Command, stop: Stop) -> Ending:
     """Run a command to its end, a limit, or until `stop` is set; leave no process of it behind.
 
     A stop `at_once` takes what is left of the grace period.
+
+    Raises:
+        OSError: the machine refused what Otto itself needs for it, such as room for a log.
+
     """
     kernel.become_subreaper()
     _live.add(command.marker)
@@ -157,6 +162,8 @@ async def _execute(command: Command, stop: Stop) -> Ending:
                 ended(child)
                 tree.close()
     except (OSError, ValueError) as error:
+        if is_of_the_machine(error):
+            raise
         fault = error.strerror if isinstance(error, OSError) else error
         return NotStarted(f"cannot execute {command.argv[0]!r}: {fault}")
     duration_s = time.monotonic() - started

@@ -10,8 +10,13 @@ from merge.objects import GitError
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.program import GitKilled
 
-_OF_THE_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
-_REFUSALS: Final = _OF_THE_DISK | {errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE}
+_OF_THE_MACHINE: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+)
+_REFUSALS: Final = _OF_THE_MACHINE | {errno.EACCES, errno.EPERM}
+
+_SAID: Final = (*map(os.strerror, sorted(_OF_THE_MACHINE)), "Unable to write new index file")
+"""By which words git tells such a refusal: those of the system, and some of its own that come without."""
 
 
 @contextmanager
@@ -34,14 +39,21 @@ def refusals(then: str) -> Iterator[None]:
         raise _told(error, then) from error
 
 
-def is_of_the_disk(error: BaseException) -> bool:
-    """Tell whether it was the disk that refused something, whatever the thing was.
+def is_of_the_machine(error: BaseException) -> bool:
+    """Tell whether the machine refused something, its disk, its open files, a git, whatever the thing was.
 
-    libgit2 and git say so in words only: those of the system.
+    libgit2 only reads and writes objects and refs, and tells a full disk in the words of what had failed last
+    before (libgit2 1.9.7): they say nothing of a task. pygit2 gives some as an OSError with no number.
     """
-    if isinstance(error, OSError) and error.errno is not None:
-        return error.errno in _OF_THE_DISK
-    return any(os.strerror(number) in str(error) for number in _OF_THE_DISK)
+    match error:
+        case GitError() | GitKilled():
+            return True
+        case OSError(errno=None):
+            return type(error) is OSError
+        case OSError(errno=number):
+            return number in _OF_THE_MACHINE
+        case _:
+            return any(words in str(error) for words in _SAID)
 
 
 def _told(error: Exception, then: str) -> RepositoryUnusable:

@@ -26,6 +26,7 @@ from otto_core.linked import register, unregister
 from otto_core.made import bring_back, forget, note_down, set_apart
 from otto_core.model import Reason, ReasonKind
 from otto_core.occupancy import Occupant, occupy
+from otto_core.refusals import is_of_the_machine
 from otto_core.salvage import salvage
 from otto_core.session import Session
 from otto_core.slots import Slot
@@ -164,6 +165,8 @@ def _keep(slot: Slot, session: Session, commit: Oid, key: str) -> str | None:
         furnish(slot, repository, commit, session)
     except (OSError, RecursionError, RepositoryUnusable, GitError) as error:
         forget(slot)
+        if is_of_the_machine(error):
+            raise
         return f"what it made cannot be kept: {error}"
     return None if slot.stale is None else "what it made does not stay as it is"
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import which
 
 from merge.attributes import flatten
-from merge.objects import FILE, GITLINK, SYMLINK, Oid
+from merge.objects import FILE, GITLINK, SYMLINK, Oid, write_blob
 from merge.paths import fold, forbidden, show
 from merge.patterns import PathSet
 from merge.trees import Change, Entry, apply
@@ -163,12 +163,12 @@ def _entries(slot: Slot, repository: GitRepository, touched: dict[bytes, Stamp])
 
 def _write_link(slot: Slot, repository: GitRepository, path: bytes) -> Oid:
     target = os.readlink(os.path.join(os.fsencode(slot.path), path))  # noqa: PTH115, PTH118 - bytes
-    return repository.repo.create_blob(target)
+    return write_blob(repository.repo, target)
 
 
 def _write_raw(slot: Slot, repository: GitRepository, path: bytes) -> Oid:
     with open(_readable(slot, path), "rb") as file:  # noqa: PTH123 - bytes
-        return repository.repo.create_blob(file.read())
+        return write_blob(repository.repo, file.read())
 
 
 def _readable(slot: Slot, path: bytes) -> bytes:

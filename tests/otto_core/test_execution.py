@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -58,6 +59,21 @@ def command(request: pytest.FixtureRequest, tmp_path: Path) -> Compose:
 
 def run(command: Command, stop: Stop | None = None) -> Ending:
     return asyncio.run(execute(command, stop or Stop()))
+
+
+def test_a_machine_that_refuses_a_log_is_not_taken_for_a_command_that_cannot_be_executed(
+    command: Compose,
+) -> None:
+    async def with_no_file_left() -> None:
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, most[1]))
+        try:
+            await execute(command("true"), Stop())
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+    with pytest.raises(OSError, match="Too many open files"):
+        asyncio.run(with_no_file_left())
 
 
 def until(holds: Callable[[], bool]) -> None:

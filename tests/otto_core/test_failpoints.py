@@ -24,7 +24,6 @@ from tests.otto_core.test_one_way_in import SOURCES, module_of, users_of
 
 POINTS: Mapping[str, int] = {
     "aside.set_aside": 1,
-    "attempts.commit_tree": 7,
     "attempts.leave": 7,
     "attempts.occupy": 7,
     "attempts.overlay": 2,
@@ -46,6 +45,7 @@ POINTS: Mapping[str, int] = {
     "journal.run_started": 1,
     "journal.setup_ended": 5,
     "journal.shown": 1,
+    "keeping.commit_tree": 7,
     "landing.commit": 5,
     "linked.unregister": 7,
     "locks.write": 10,

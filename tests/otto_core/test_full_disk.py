@@ -3,29 +3,33 @@
 import errno
 import json
 import os
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import which
+from types import ModuleType
 
 import pygit2
 import pytest
 
-from merge.objects import GitError, Oid, Signature, write_commit
-from otto_core import attempts
+from merge.objects import GitError, Oid, Signature, write_blob, write_commit, write_tree
+from otto_core import attempts, checks, keeping, setup
+from otto_core.aside import find_aside
 from otto_core.errors import ExitCode, RepositoryUnusable
 from otto_core.git.adoption import adopt_commits
 from otto_core.git.private import prepare_private
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
 from otto_core.refnames import task_ref
-from otto_core.refusals import refusals
+from otto_core.refusals import is_of_the_machine, refusals
 from otto_core.resume import Limits, resume
+from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.full_disk import little_room
 from tests.otto_core.held import newest
-from tests.otto_core.runs import run_plan, writes
+from tests.otto_core.runs import feature, run_plan, writes
 
 _BYTES = 64_000_000
 """Of the small file system: a repository, a few runs, and their worktrees."""
@@ -156,22 +160,128 @@ def test_commits_of_an_attempt_of_which_a_disk_refuses_a_part_leave_no_broken_ob
     git(repo, "fsck", "--strict")
 
 
-def test_b6_a_disk_that_refuses_while_an_attempt_is_captured_costs_the_attempt_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("write", [write_blob, write_tree], ids=["blob", "tree"])
+def test_an_object_that_could_not_be_written_is_told_as_that(
+    tmp_path: Path, write: Callable[[pygit2.Repository, bytes], pygit2.Oid]
 ) -> None:
-    repo = make_repo(tmp_path)
+    """By itself, libgit2 names whatever had failed last before."""
+    repo = pygit2.Repository(str(make_repo(tmp_path)))
+    with pytest.raises(KeyError):
+        repo.config["core.none-such"]
+    content = b"100644 x\0" + os.urandom(1_500_000)
+    with (
+        little_room("limit", tmp_path, 1_000_000),
+        pytest.raises(GitError, match="1,500,009 bytes could not"),
+    ):
+        write(repo, content)
+    assert repo.odb.read(write(repo, content))[1] == content
 
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as patch:
-        patch.setattr(attempts, "capture", full)
-        with pytest.raises(RepositoryUnusable, match="No space left"):
-            run_plan(repo, writes("one"))
+@pytest.mark.parametrize(
+    ("error", "machine"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), True),
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), True),
+        (OSError("failed to write out file: No space left on device"), True),
+        (GitError("config value 'core.autocrlf' was not found"), True),
+        (RepositoryUnusable("error: unable to write file: No space left on device", hint=""), True),
+        (RepositoryUnusable("fatal: Unable to write new index file", hint=""), True),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), False),
+        (NotADirectoryError("slot-0 was replaced by another directory"), False),
+        (RepositoryUnusable("fatal: failed to encode 'one.txt' from UTF-16 to UTF-8", hint=""), False),
+        (RecursionError(), False),
+    ],
+    ids=str,
+)
+def test_what_the_machine_refuses_is_told_from_what_an_attempt_left(error: Exception, machine: bool) -> None:
+    assert is_of_the_machine(error) is machine
+
+
+def is_gone_on_with(repo: Path) -> Run:
+    """Resume a run that the machine stopped in its only attempt, and demand that the attempt cost nothing."""
     run = newest(repo)
     assert run.outcome is Outcome.INTERRUPTED
     after = resume(GitRepository.discover(repo), run.id, Limits())
     assert after.outcome is Outcome.LANDED
     assert after.tasks["one"].counted == 1
-    kept = task_ref(run.id, "one", "salvage-1")
-    assert git(repo, "show", f"{kept}:one.txt") == "one"
+    return after
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
+        OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
+        GitError("config value 'core.autocrlf' was not found"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize(
+    ("module", "function"),
+    [
+        (keeping, "capture"),
+        (keeping, "commit_tree"),
+        (attempts, "occupy"),
+        (setup, "occupy"),
+        (setup, "note_down"),
+        (checks, "occupy"),
+    ],
+    ids=lambda of: of if isinstance(of, str) else of.__name__.rpartition(".")[2],
+)
+def test_b6_what_the_machine_refuses_otto_costs_no_attempt_anything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, function: str, error: Exception
+) -> None:
+    repo = make_repo(tmp_path, {".gitignore": "made\n"})
+    (repo / "otto.yaml").write_text("worktrees: {setup: [touch made]}\n")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, function, refuse)
+        with pytest.raises(RepositoryUnusable, match=re.escape(str(error))):
+            run_plan(repo, writes("one"), verify={"each": ["true"]})
+    is_gone_on_with(repo)
+
+
+def test_b6_i7_a_snapshot_that_finds_no_room_costs_nothing_and_is_salvaged(
+    tmp_path: Path,
+) -> None:
+    """Its only file is larger than any that Otto may write. libgit2 tells that in words of something else."""
+    repo = make_repo(tmp_path)
+    grows = "ulimit -S -f unlimited; [ $OTTO_ATTEMPT = 2 ] || head -c 1500000 /dev/urandom > one.txt"
+    task = feature("one", f"{grows}; echo $OTTO_ATTEMPT >> one.txt", max_attempts=1, retry_from="attempt")
+    with (
+        little_room("limit", tmp_path, 1_000_000),
+        pytest.raises(RepositoryUnusable, match="could not be written"),
+    ):
+        run_plan(repo, task)
+    after = is_gone_on_with(repo)
+    salvaged = git(repo, "rev-parse", f"{task_ref(after.id, 'one', 'salvage-1')}:one.txt")
+    assert int(git(repo, "cat-file", "-s", salvaged)) == 1_500_002
+    assert int(git(repo, "cat-file", "-s", f"{after.tip}:one.txt")) == 1_500_004
+
+
+def test_b6_i7_a_ref_that_cannot_be_written_costs_the_attempt_nothing(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path)
+    place = f"{repo}/.git/refs/otto/runs/$OTTO_RUN/tasks/one/attempt-1"
+    takes = f"[ $OTTO_ATTEMPT = 2 ] || {{ mkdir -p {place}; echo $(git rev-parse HEAD) > {place}/x; }}"
+    with pytest.raises(RepositoryUnusable, match="attempt-1"):
+        run_plan(repo, feature("one", f"{takes}; echo $OTTO_ATTEMPT > one.txt", max_attempts=1))
+    after = is_gone_on_with(repo)
+    assert git(repo, "show", f"{task_ref(after.id, 'one', 'salvage-1')}:one.txt") == "1"
+
+
+def test_i7_what_cannot_be_salvaged_for_the_disk_is_set_aside_and_the_run_goes_on(tmp_path: Path) -> None:
+    repo = make_repo(tmp_path)
+    grows = "ulimit -S -f unlimited; [ $OTTO_ATTEMPT = 2 ] || head -c 1500000 /dev/urandom > one.txt"
+    with little_room("limit", tmp_path, 1_000_000):
+        with pytest.raises(RepositoryUnusable):
+            run_plan(repo, feature("one", f"{grows}; echo >> one.txt", max_attempts=1))
+        after = is_gone_on_with(repo)
+    aside = find_aside([Path(after.settings.worktrees)], after.id, "one", 1)
+    assert aside is not None
+    assert (aside / "one.txt").stat().st_size == 1_500_001
+    end = after.tasks["one"].attempts[0].end
+    assert end is not None
+    assert f"its worktree is kept at {aside}" in (end.telemetry.missing or "")
