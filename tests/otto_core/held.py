@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,8 +12,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal
 from otto_core.state import Run
 from tests.otto_core.runs import feature, write_plan
-
-PATIENCE_S = 60.0
+from tests.waiting import PATIENCE_S, until
 
 
 class Otto:
@@ -70,12 +68,14 @@ class Otto:
     def wait_for(self, name: str) -> None:
         """Wait until what holds under a name has begun."""
         sign = self._signals / f"{name}.begun"
-        deadline = time.monotonic() + PATIENCE_S
-        while not sign.exists():
+
+        def has_begun() -> bool:
             assert self.process is not None
-            assert self.process.poll() is None, self.process.communicate()[0]
-            assert time.monotonic() < deadline, f"{sign.name} does not come"
-            time.sleep(0.02)
+            lives, begun = self.process.poll() is None, sign.exists()
+            assert lives or begun, self.process.communicate()[0]
+            return begun
+
+        until(has_begun)
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> int:
         assert self.process is not None

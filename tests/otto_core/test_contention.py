@@ -5,8 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -22,16 +21,7 @@ from otto_core.model import Outcome, TaskStatus
 from otto_core.state import Run
 from tests.builders import make_repo
 from tests.otto_core.runs import feature, fingerprint, run_plan
-
-PATIENCE_S = 120.0
-"""How long a test waits for what has to come."""
-
-
-def until(come: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not come():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.02)
+from tests.waiting import PATIENCE_S, until
 
 
 class Builds:

@@ -26,7 +26,7 @@ from tests.builders import git, make_repo
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.killed_runs import carriers
 from tests.otto_core.runs import feature, run_plan, write_plan, writes
-from tests.otto_core.test_leftovers import until
+from tests.waiting import until
 
 PERSON = "ada@workshop"
 

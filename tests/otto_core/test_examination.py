@@ -19,12 +19,14 @@ from otto_core.linked import entry_of
 from otto_core.locks import LockTable
 from otto_core.marker import marker_of
 from otto_core.model import Outcome
+from otto_core.process import MARKER
 from otto_core.refnames import run_ref
 from otto_core.runlock import hold, hold_delivery
 from otto_core.slots import borrow
 from otto_core.writesets import WriteSet
 from tests.builders import RunBuilder, git, make_repo, plan, shop_run, task
 from tests.otto_core.runs import fingerprint, run_plan, writes
+from tests.waiting import until_marked
 
 
 @pytest.fixture
@@ -201,10 +203,11 @@ def test_a_lock_file_of_a_ref_is_bad_once_it_is_old(repo: Path) -> None:
 def test_r_s4_a_process_left_over_from_a_run_is_bad_and_only_while_nobody_drives_it(repo: Path) -> None:
     built = RunBuilder(repo, task("a"))
     marker = marker_of(built.store, built.run.id, "a/1")
-    env = {**os.environ, "OTTO_MARKER": marker}
+    env = {**os.environ, MARKER: marker}
     with subprocess.Popen(
         [sys.executable, "-c", "input()"], env=env, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL
     ) as child:
+        until_marked(child.pid, marker)
         assert [f for f in found(repo, "processes") if f.message == f"{child.pid} is left over from {marker}"]
         with hold(built.store, built.run.id):
             assert the(repo, "processes")[0] == "ok"

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +15,7 @@ import pytest
 from otto_core import kernel
 from otto_core.leftovers import end_marked
 from otto_core.process import MARKER
+from tests.waiting import until, until_marked
 
 SOURCES = Path(__file__).parents[2]
 
@@ -48,14 +48,6 @@ def python(code: str, *args: str) -> tuple[str, ...]:
     return (sys.executable, "-c", code, *args)
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that has to come about; give up after a minute."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def line(child: "subprocess.Popen[bytes]") -> bytes:
     """Read a line that a child prints."""
     assert child.stdout is not None
@@ -71,6 +63,9 @@ def test_r_s4_i13_what_carries_one_of_the_markers_is_ended_in_one_look(start: St
         marked=f"{marker}/2",
     )
     daemon = int(line(second))
+    until(lambda: psutil.Process(daemon).name() == "sleep")
+    for pid, number in ((first.pid, 1), (daemon, 2)):
+        until_marked(pid, f"{marker}/{number}")
     assert end_marked({f"{marker}/1", f"{marker}/2", f"{marker}/3"}) == ()
     assert (first.wait(), second.wait()) == (-signal.SIGKILL, -signal.SIGKILL)
     assert not kernel.is_running(daemon)
@@ -88,6 +83,7 @@ def test_r_s4_who_does_not_carry_exactly_the_marker_is_left_alone(start: Start, 
     until(lambda: psutil.Process(shed.pid).name() == "sleep")
     until(lambda: f"NOT_{MARKER}" in kernel.environment_of(spared[-1].pid))
     ended = start("sleep", "600", marked=marker)
+    until_marked(ended.pid, marker)
     assert end_marked({marker, ""}) == ()
     assert ended.wait() == -signal.SIGKILL
     assert [child.poll() for child in (*spared, shed)] == [None] * 6
@@ -115,7 +111,9 @@ def test_i13_a_zombie_is_not_waited_for_and_not_told(start: Start, marker: str) 
 FAMILY = """
 import os, subprocess, sys
 from otto_core.leftovers import end_marked
+from tests.waiting import until_marked
 child = subprocess.Popen(["sleep", "600"])
+until_marked(child.pid, os.environ["OTTO_MARKER"])
 print(os.getppid(), os.getpid(), *end_marked({os.environ["OTTO_MARKER"]}), child.wait())
 """
 
@@ -146,6 +144,7 @@ def test_r_s4_a_process_that_took_the_id_between_two_looks_is_left_alone(
 ) -> None:
     """The id is handed on where it would hurt most: after the marker was seen, before the identity is."""
     marked, stranger = start("sleep", "600", marked=marker), start("sleep", "600")
+    until_marked(marked.pid, marker)
     looks: list[int] = []
 
     def entries_of(pid: int) -> list[bytes]:
@@ -165,6 +164,7 @@ def test_i13_a_process_in_the_midst_of_execve_is_looked_at_again(
 ) -> None:
     """For a moment it shows no environment; that moment is held here for the first few looks."""
     child = start("sleep", "600", marked=marker)
+    until_marked(child.pid, marker)
     looks: list[int] = []
 
     def entries_of(pid: int) -> list[bytes]:

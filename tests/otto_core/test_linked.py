@@ -1,7 +1,5 @@
 """`isolation: linked`: slots that are linked worktrees of the user's repository while they are borrowed."""
 
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +10,7 @@ from otto_core.model import Outcome
 from tests.builders import git, make_repo
 from tests.otto_core.runs import content, feature, fingerprint, run_plan, write_plan, writes
 from tests.otto_core.sandboxes import NAMESPACE
+from tests.waiting import until
 
 OWN = (".git/otto", ".git/objects", ".git/refs/otto", ".git/refs/heads/otto", ".git/logs/refs/heads/otto")
 
@@ -77,11 +76,10 @@ def test_what_a_killed_driver_left_registered_is_removed_by_the_next_borrower(re
     otto = "from otto_core.cli.main import main; main()"
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", otto, "-C", str(repo), "build", "--plan", str(hangs)]
-    with subprocess.Popen(command, cwd=root, stderr=subprocess.PIPE) as driver:
-        assert driver.stderr is not None
-        while b"attempt 1 of" not in driver.stderr.readline():
-            assert driver.poll() is None
-        os.kill(driver.pid, signal.SIGKILL)
+    logs = repo / ".git/otto/logs"
+    with subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL) as driver:
+        until(lambda: any("working" in log.read_text() for log in logs.glob("*/mine.1.log")))
+        driver.kill()
     assert len(list((repo / ".git/worktrees").iterdir())) == 1
     (repo / "otto.yaml").write_text("worktrees: {isolation: private}\n")
     git(repo, "commit", "-qm", "Private again", "otto.yaml")

@@ -20,6 +20,7 @@ from otto_core.locks import LockTable, abandoned
 from otto_core.marker import marker_of
 from otto_core.model import Outcome, TaskStatus
 from otto_core.occupancy import occupied
+from otto_core.process import MARKER
 from otto_core.refnames import run_ref, task_ref
 from otto_core.resume import Limits, resume
 from otto_core.runlock import hold, hold_delivery
@@ -29,6 +30,7 @@ from otto_core.writesets import WriteSet
 from tests.builders import RunBuilder, git, make_repo, plan, task
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import fingerprint, run_plan, writes
+from tests.waiting import until_marked
 
 OURS = (".git/otto", ".git/refs/otto", ".git/objects")
 
@@ -96,8 +98,11 @@ def test_paths_in_hints_can_be_typed_as_they_are(tmp_path: Path) -> None:
 
 
 def left_process(run: Run, store: Path) -> "subprocess.Popen[bytes]":
-    env = {**os.environ, "OTTO_MARKER": marker_of(store, run.id, "one/1")}
-    return subprocess.Popen([sys.executable, "-c", "input()"], env=env, stdin=subprocess.PIPE)
+    marker = marker_of(store, run.id, "one/1")
+    env = {**os.environ, MARKER: marker}
+    child = subprocess.Popen([sys.executable, "-c", "input()"], env=env, stdin=subprocess.PIPE)
+    until_marked(child.pid, marker)
+    return child
 
 
 def test_r_s4_processes_with_the_marker_of_a_run_that_nobody_drives_are_ended(repo: Path) -> None:

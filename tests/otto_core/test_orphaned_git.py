@@ -12,7 +12,7 @@ from otto_core.slots import Slot, is_borrowed
 from tests.builders import git, make_repo
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import content, feature, run_plan, write_plan
-from tests.otto_core.test_leftovers import until
+from tests.waiting import until
 
 WHERE = feature("one", 'echo "$OTTO_WORKTREE" > one.txt')
 

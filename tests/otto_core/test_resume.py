@@ -23,9 +23,10 @@ from otto_core.runlock import hold, is_driven
 from otto_core.scheduler import exit_code
 from otto_core.state import Run
 from tests.builders import git, make_repo
-from tests.otto_core.held import PATIENCE_S, Otto, newest
+from tests.otto_core.held import Otto, newest
 from tests.otto_core.killed_runs import carriers
 from tests.otto_core.runs import content, feature, files, fingerprint, run_plan, writes
+from tests.waiting import PATIENCE_S, until
 
 ONWARD = Limits()
 
@@ -502,16 +503,19 @@ def test_s3_the_work_of_another_repository_at_the_same_place_is_set_aside(
 def test_s3_i13_what_a_process_that_shed_its_marker_still_writes_does_not_reach_the_next_attempt(
     repo: Path, otto: Otto, tmp_path: Path
 ) -> None:
-    late = tmp_path / "late"
-    stray = f"setsid env -i sh -c 'while [ ! -e {late} ]; do sleep 0.02; done; echo late > late.txt' &"
-    run = otto.build(otto.holds("one", stray, owns=["*.txt"]))
+    shed, late, written = (tmp_path / name for name in ("shed", "late", "written"))
+    waits = f"touch {shed}; while [ ! -e {late} ]; do sleep 0.02; done; echo late > late.txt; touch {written}"
+    run = otto.build(otto.holds("one", f"setsid env -i sh -c '{waits}' &", owns=["*.txt"]))
+    until(shed.exists)
     otto.kill()
     otto.let_go("one")
-    hold_on = feature("two", f"touch {late}; sleep 0.5; echo 2 > two.txt", owns=["two.txt", "late.txt"])
-    after = run_plan(repo, hold_on)
+    hold_on = f"touch {late}; while [ ! -e {written} ]; do sleep 0.02; done; echo 2 > two.txt"
+    after = run_plan(repo, feature("two", hold_on, owns=["two.txt", "late.txt"]))
     assert after.outcome is Outcome.LANDED
     assert "late.txt" not in files(repo, after)
-    assert (Path(run.settings.worktrees) / "kept" / run.id / "one.1/one.txt").exists()
+    kept = Path(run.settings.worktrees) / "kept" / run.id / "one.1"
+    assert (kept / "one.txt").exists()
+    assert (kept / "late.txt").exists()
 
 
 def test_a_cancelled_run_whose_base_is_gone_comes_to_its_end(repo: Path, otto: Otto) -> None:

@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import termios
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -29,9 +28,7 @@ from tests.otto_core.cli.test_main import PROGRAM, SOURCES
 from tests.otto_core.cli.test_main import program as otto
 from tests.otto_core.runs import feature, fingerprint, write_plan, writes
 from tests.otto_core.sandboxes import NAMESPACE
-
-PATIENCE_S = 120.0
-"""How long a test waits for what has to come."""
+from tests.waiting import PATIENCE_S, until
 
 DEAF = "trap 'echo termed' TERM; echo half > mine.txt; echo up; while :; do sleep 1; done"
 """An agent that goes on when it is asked to end."""
@@ -39,13 +36,6 @@ DEAF = "trap 'echo termed' TERM; echo half > mine.txt; echo up; while :; do slee
 NUMBERS = pytest.mark.parametrize(
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=lambda number: number.name
 )
-
-
-def until(come: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not come():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.02)
 
 
 def said_in(logs: Path, which: str, word: str) -> bool:
