@@ -7,10 +7,10 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import psutil
 import pytest
@@ -31,7 +31,9 @@ from otto_core.leftovers import end_marked
 from otto_core.process import MARKER
 from otto_core.sandbox import Unusable, Usable, View, probe
 from otto_core.stop import Stop
+from tests.otto_core.limits import limits_fire_at
 from tests.otto_core.sandboxes import NAMESPACE
+from tests.waiting import until
 
 Compose = Callable[..., Command]
 """Composes a command that runs in the test's directory."""
@@ -76,14 +78,6 @@ def test_a_machine_that_refuses_a_log_is_not_taken_for_a_command_that_cannot_be_
         asyncio.run(with_no_file_left())
 
 
-def until(holds: Callable[[], bool]) -> None:
-    """Wait for something that has to come about; give up after a minute."""
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def living(tmp_path: Path) -> list[int]:
     """List the processes that carry the marker of the test's commands."""
     found = []
@@ -103,8 +97,14 @@ def zombies() -> set[int]:
     return {child.pid for child in children if child.status() == psutil.STATUS_ZOMBIE}
 
 
+@pytest.fixture
+def length() -> str:
+    """Give a time to sleep, in seconds, that no other test of any process uses."""
+    return f"61.{uuid4().int}"
+
+
 def sleeping(seconds: str) -> list[int]:
-    """List the living `sleep` processes of a length that only one test uses."""
+    """List the living `sleep` processes of a length."""
     return [process.pid for process in psutil.process_iter() if _line(process) == ["sleep", seconds]]
 
 
@@ -115,8 +115,15 @@ def _line(process: psutil.Process) -> list[str]:
         return []
 
 
-def python(code: str) -> tuple[str, ...]:
-    return (sys.executable, "-c", code)
+def python(code: str, *args: str) -> tuple[str, ...]:
+    return (sys.executable, "-c", code, *args)
+
+
+@pytest.fixture
+def limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the time limit fire as soon as the command has printed `up`."""
+    log = tmp_path / "log"
+    limits_fire_at(monkeypatch, lambda: log.exists() and b"up" in log.read_bytes())
 
 
 @pytest.mark.parametrize("code", [0, 3], ids=["success", "failure"])
@@ -152,47 +159,54 @@ def test_only_the_given_environment_and_the_marker_reach_the_command(
     assert (tmp_path / "log").read_text() == "['OTTO_MARKER', 'PATH']\n"
 
 
+@pytest.mark.usefixtures("limited")
 def test_i14_a_command_over_its_time_limit_is_ended_even_if_it_ignores_term(
     command: Compose, tmp_path: Path
 ) -> None:
-    ending = run(command("sh", "-c", "trap '' TERM; sleep 60", timeout_s=1, grace_s=0.2))
+    ending = run(command("sh", "-c", "trap '' TERM; echo up; sleep 60", timeout_s=600, grace_s=0.2))
     assert isinstance(ending, TimedOut)
     assert not living(tmp_path)
 
 
+@pytest.mark.usefixtures("limited")
 def test_a_gentle_end_comes_before_a_hard_one(command: Compose, tmp_path: Path) -> None:
-    code = "import signal,sys,time\nsignal.signal(15, lambda *_: (print('bye'), sys.exit()))\ntime.sleep(60)"
-    assert isinstance(run(command(*python(code), timeout_s=2, grace_s=20)), TimedOut)
-    assert (tmp_path / "log").read_text() == "bye\n"
+    code = (
+        "import signal, sys, time\nsignal.signal(15, lambda *_: (print('bye'), sys.exit()))\n"
+        "print('up', flush=True)\ntime.sleep(60)"
+    )
+    assert isinstance(run(command(*python(code), timeout_s=600, grace_s=60)), TimedOut)
+    assert (tmp_path / "log").read_text() == "up\nbye\n"
 
 
+@pytest.mark.usefixtures("limited")
 def test_a_process_has_its_whole_grace_and_is_told_once(command: Compose, tmp_path: Path) -> None:
     code = (
         "import signal, sys, time\n"
         "def end(*_):\n    print('TERM', flush=True); time.sleep(0.7); print('bye', flush=True); sys.exit()\n"
         "signal.signal(15, end)\nprint('up', flush=True)\ntime.sleep(60)"
     )
-    assert isinstance(run(command(*python(code), timeout_s=2, grace_s=20)), TimedOut)
+    assert isinstance(run(command(*python(code), timeout_s=600, grace_s=60)), TimedOut)
     assert (tmp_path / "log").read_text() == "up\nTERM\nbye\n"
 
 
 SHED = """
-import os, time
+import os, sys
+told, tell = os.pipe()
 if os.fork() == 0:
     os.setsid()
     if os.fork() == 0:
-        open('up', 'w').write('up')
-        os.execve('/bin/sleep', ['sleep', '61.375'], {})
+        os.execve('/bin/sleep', ['sleep', sys.argv[1]], {})
     os._exit(0)
-while not os.path.exists('up') or not open('up').read():
-    time.sleep(0.01)
-time.sleep(0.2)
+os.close(tell)
+os.read(told, 1)  # the other end is closed by the execve(2) that sheds the environment
 """
 
 
-def test_i13_a_daemon_that_shed_its_environment_does_not_outlive_its_command(command: Compose) -> None:
-    assert isinstance(run(command(*python(SHED), grace_s=0.3)), Exited)
-    assert not sleeping("61.375")
+def test_i13_a_daemon_that_shed_its_environment_does_not_outlive_its_command(
+    command: Compose, length: str
+) -> None:
+    assert isinstance(run(command(*python(SHED, length), grace_s=0.3)), Exited)
+    assert not sleeping(length)
 
 
 def test_the_stop_signal_of_the_driver_ends_the_command(command: Compose) -> None:
@@ -204,18 +218,20 @@ def test_the_stop_signal_of_the_driver_ends_the_command(command: Compose) -> Non
     assert isinstance(asyncio.run(scenario()), Stopped)
 
 
-@pytest.mark.parametrize("limit_s", [600, 1], ids=["while it executes", "within the grace of a time limit"])
+@pytest.mark.parametrize("ends", [Stopped, TimedOut], ids=["while it executes", "after a time limit"])
 def test_a_stop_at_once_takes_what_is_left_of_the_grace(
-    command: Compose, tmp_path: Path, limit_s: float
+    command: Compose, tmp_path: Path, request: pytest.FixtureRequest, ends: type[Ending]
 ) -> None:
+    if ends is TimedOut:
+        request.getfixturevalue("limited")
     script = "trap 'echo term' TERM; echo up; while :; do sleep 1; done"
 
     async def scenario() -> Ending:
         stop = Stop()
-        composed = command("sh", "-c", script, timeout_s=limit_s, grace_s=86_400)
+        composed = command("sh", "-c", script, timeout_s=600, grace_s=86_400)
         running = asyncio.create_task(execute(composed, stop))
         await asyncio.to_thread(until, lambda: log.exists() and b"up" in log.read_bytes())
-        if limit_s == 600:
+        if ends is Stopped:
             stop.ask()
         await asyncio.to_thread(until, lambda: b"term" in log.read_bytes())
         assert living(tmp_path), "asked once, it is left its grace"
@@ -224,7 +240,7 @@ def test_a_stop_at_once_takes_what_is_left_of_the_grace(
         return await running
 
     log = tmp_path / "log"
-    assert isinstance(asyncio.run(scenario()), Stopped if limit_s == 600 else TimedOut)
+    assert isinstance(asyncio.run(scenario()), ends)
     assert not living(tmp_path)
 
 
@@ -278,23 +294,20 @@ def test_i13_a_daemon_in_a_session_of_its_own_does_not_outlive_its_command(
 
 HEADLESS = """
 import ctypes, os, threading, time
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
     os.setsid()
     os.chdir('/')
     threading.Thread(target=time.sleep, args=(600,)).start()
-    open(UP, 'w').close()
     ctypes.CDLL(None).pthread_exit(None)
-while not os.path.exists(UP):
+while open(f'/proc/{child}/stat').read().rpartition(')')[2].split()[0] != 'Z':
     time.sleep(0.01)
-time.sleep(0.1)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel tells of threads on Linux only")
-def test_i13_a_process_whose_first_thread_has_ended_does_not_outlive_its_command(
-    command: Compose, tmp_path: Path
-) -> None:
-    composed = command(*python(HEADLESS.replace("UP", repr(str(tmp_path / "up")))), grace_s=0.3)
+def test_i13_a_process_whose_first_thread_has_ended_does_not_outlive_its_command(command: Compose) -> None:
+    composed = command(*python(HEADLESS), grace_s=0.3)
     assert isinstance(run(composed), Exited)
     entry = os.fsencode(f"{MARKER}={composed.marker}")
     assert not [pid for pid in psutil.pids() if entry in kernel.entries_of(pid)]
@@ -326,7 +339,7 @@ assert become_subreaper()
 if os.fork() == 0:
     if os.fork() == 0:
         os.setsid()
-        time.sleep(1)
+        time.sleep(0.1)
     os._exit(0)
 os.wait()
 print(os.waitpid(-1, 0)[0] > 0)
@@ -385,19 +398,23 @@ from otto_core.execution import Command, claim_orphans, execute
 from otto_core.stop import Stop
 claim_orphans()
 place = Path(sys.argv[1])
-shed = "import os; os.chdir('/'); os.setsid(); os.execve('/bin/sleep', ['sleep', '62.625'], {})"
-argv = (sys.executable, '-c', f"import os, time; os.fork() or exec({shed!r}); time.sleep(0.3)")
+shed = f"os.chdir('/'); os.setsid(); os.execve('/bin/sleep', ['sleep', '{sys.argv[2]}'], {{}})"
+await_execve = "os.close(tell); os.read(told, 1)"
+code = f"import os; told, tell = os.pipe(); os.fork() or exec({shed!r}); {await_execve}"
+argv = (sys.executable, '-c', code)
 command = Command(argv, place, dict(os.environ), place / 'log', 60, 1, 'test/orphans')
 print(asyncio.run(execute(command, Stop())))
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="orphans are adopted on Linux only")
-def test_i13_an_orphan_that_nothing_tells_apart_is_ended_when_nothing_executes(tmp_path: Path) -> None:
-    argv = [sys.executable, "-c", ORPHANS, str(tmp_path)]
+def test_i13_an_orphan_that_nothing_tells_apart_is_ended_when_nothing_executes(
+    tmp_path: Path, length: str
+) -> None:
+    argv = [sys.executable, "-c", ORPHANS, str(tmp_path), length]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert "Exited(code=0" in done.stdout, done.stderr
-    assert not sleeping("62.625")
+    assert not sleeping(length)
 
 
 INHERITED = """
@@ -412,12 +429,12 @@ print(asyncio.run(execute(command, Stop())))
 """
 
 
-def test_r_s4_children_that_a_program_inherits_are_left_alone(tmp_path: Path) -> None:
-    script = f'sleep 64.875 >&- 2>&- & echo $! > {tmp_path}/pid; exec {sys.executable} -c "$0" {tmp_path}'
+def test_r_s4_children_that_a_program_inherits_are_left_alone(tmp_path: Path, length: str) -> None:
+    script = f'sleep {length} >&- 2>&- & echo $! > {tmp_path}/pid; exec {sys.executable} -c "$0" {tmp_path}'
     done = subprocess.run(["sh", "-c", script, INHERITED], capture_output=True, text=True, check=False)
     try:
         assert "Exited(code=0" in done.stdout, done.stderr
-        assert sleeping("64.875")
+        until(lambda: bool(sleeping(length)))
     finally:
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
@@ -454,21 +471,23 @@ from pathlib import Path
 from otto_core.execution import Command, execute
 from otto_core.stop import Stop
 place = Path(sys.argv[1])
-argv = ('sh', '-c', 'setsid sleep 63.125 & sleep 63.125')
-command = Command(argv, place, dict(os.environ), place / 'log', 60, 1, sys.argv[2], cage=tuple(sys.argv[3:]))
+argv = ('sh', '-c', f'setsid sleep {sys.argv[3]} & sleep {sys.argv[3]}')
+command = Command(argv, place, dict(os.environ), place / 'log', 60, 1, sys.argv[2], cage=tuple(sys.argv[4:]))
 asyncio.run(execute(command, Stop()))
 """
 
 
-def test_i13_what_a_killed_driver_left_is_gone_or_can_be_ended(command: Compose, tmp_path: Path) -> None:
+def test_i13_what_a_killed_driver_left_is_gone_or_can_be_ended(
+    command: Compose, tmp_path: Path, length: str
+) -> None:
     composed = command("true")
-    argv = [sys.executable, "-c", KILLED, str(tmp_path), composed.marker, *composed.cage]
+    argv = [sys.executable, "-c", KILLED, str(tmp_path), composed.marker, length, *composed.cage]
     with subprocess.Popen(argv) as driver:
-        until(lambda: len(sleeping("63.125")) == 2)
+        until(lambda: len(sleeping(length)) == 2)
         driver.kill()
     if not composed.cage:
         assert end_marked({composed.marker}) == ()
-    until(lambda: not sleeping("63.125"))
+    until(lambda: not sleeping(length))
 
 
 def test_r_s8_a_command_that_neither_prints_nor_works_is_left_alone_while_no_limit_fires(

@@ -17,6 +17,7 @@ from otto_core.reconcile import reconcile_all
 from otto_core.slots import worktree_root
 from otto_core.state import Run
 from tests.builders import git, make_repo, write_commit, write_tree
+from tests.otto_core.limits import limits_fire_at
 from tests.otto_core.runs import feature, fingerprint, reason_of, run_plan, writes
 
 OWN = (".git/otto", ".git/objects", ".git/refs/otto", ".git/refs/heads/otto", ".git/logs/refs/heads/otto")
@@ -307,15 +308,30 @@ def test_r_x10_an_old_run_that_cannot_be_settled_is_told_and_blocks_no_other(
 @pytest.mark.parametrize(
     ("check", "outcome"),
     [
-        ("sleep 30", Outcome.LANDED),
-        ("test -f mine.txt && sleep 30; exit 1", Outcome.FAILED),
-        ("test -f mine.txt && exit 1; sleep 30", Outcome.FAILED),
+        ("hang", Outcome.LANDED),
+        ("test -f mine.txt && hang; exit 1", Outcome.FAILED),
+        ("test -f mine.txt && exit 1; hang", Outcome.FAILED),
     ],
     ids=["hangs on both", "fails on the base, hangs on the result", "hangs on the base, fails on the result"],
 )
-def test_r_m7_only_what_ends_alike_on_the_base_is_excused(repo: Path, check: str, outcome: Outcome) -> None:
-    run = run_plan(repo, writes("mine") | {"max_attempts": 1}, verify={"each": [check], "timeout": "1s"})
+def test_r_m7_only_what_ends_alike_on_the_base_is_excused(
+    repo: Path, check: str, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = tmp_path / "hangs"
+
+    def one_hangs() -> bool:
+        try:
+            hangs.unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    limits_fire_at(monkeypatch, one_hangs)
+    hang = f"hang() {{ touch {hangs}; sleep 600; }}"
+    run = run_plan(repo, writes("mine") | {"max_attempts": 1}, verify={"each": [f"{hang}; {check}"]})
     assert run.outcome is outcome
+    results = [verdict.result for verdict in run.tasks["mine"].verdicts]
+    assert results == ["timeout" if "&& exit" not in check else "failed"]
 
 
 def test_r_x2_recorded_contract_versions_are_those_of_the_pinned_base(repo: Path) -> None:
