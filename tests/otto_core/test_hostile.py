@@ -54,8 +54,10 @@ POISON = {
         "rm .git/objects/info/alternates; mkfifo .git/objects/info/alternates; echo x > mine.txt;"
         " echo 1234567890123456789012345678901234567890 > .git/HEAD"
     ),
-    "a marker that is not text": (
-        'for o in ../.otto/slot-*/; do rm -f $o/marker; printf "\\377" > $o/marker; done; echo x > mine.txt'
+    "notes of occupants that are not text": (
+        "for n in $(seq 3000); do sleep 0.02; test -e ../slot-*/beside.txt || continue;"
+        " test $(ls ../.otto/*.occupant | wc -l) = 1 && break; done;"  # the other's is off
+        " for o in ../.otto/slot-*/; do printf '\\377' > ${{o%/}}.occupant; done; echo x > mine.txt"
     ),
     "a file where worktrees are set aside": "touch ../kept; mkfifo mine.txt",
     "links among Otto's own files": (
