@@ -131,23 +131,39 @@ def test_i13_a_run_is_not_over_while_a_check_of_it_executes(
     assert alive == []
 
 
-def test_a_cancelled_run_whose_task_is_tried_again_goes_on(repo: Path, otto: Otto) -> None:
+@pytest.mark.parametrize("skipped", [False, True], ids=["held", "skipped"])
+def test_a_cancelled_run_whose_task_is_tried_again_meanwhile_goes_on(
+    repo: Path, otto: Otto, tmp_path: Path, *, skipped: bool
+) -> None:
     """The driver ends what executes for the cancellation; the retry takes it back, and is no interrupt."""
-    run = otto.build(otto.holds("one"), feature("two", "exit 1", max_attempts=1))
+    mended = tmp_path / "mended"
+    deaf = otto.holds("one")
+    deaf["run"] = f"trap 'echo termed' TERM\n{deaf['run']}"
+    run = otto.build(deaf, feature("two", f"[ -e {mended} ] && echo two > two.txt", max_attempts=1))
+    until(lambda: newest(repo).tasks["two"].status is TaskStatus.HELD)
     repository = GitRepository.discover(repo)
-    decide_on(repository, run.id, lambda now: cancel(now, PERSON))
+    if skipped:
+        decide_on(repository, run.id, lambda now: skip(now, "two", PERSON))
+    decide_on(repository, run.id, cancel_one)
+    log = repository.store / "logs" / run.id / "one.1.log"
+    until(lambda: "termed" in log.read_text())
+    mended.touch()
+    decide_on(repository, run.id, lambda now: retry(now, "two", PERSON))
     otto.let_go("one")
-    assert otto.ended() == ExitCode.INCOMPLETE
-    decide_on(repository, run.id, lambda now: retry(now, "one", PERSON))
-    assert newest(repo).outcome is Outcome.WAITING
+    assert otto.ended() == ExitCode.OK
+    after = newest(repo)
+    assert isinstance(after.tasks["one"].attempts[0].end, ev.AttemptInterrupted)
+    assert [task.status for task in after.tasks.values()] == [TaskStatus.LANDED] * 2
+    assert after.drives == 1, "the same driver goes on"
 
 
 def test_i2_what_is_skipped_and_tried_again_while_it_is_checked_lands_after_what_landed_before_it(
     repo: Path, otto: Otto
 ) -> None:
     """One landing is under way at a time, whatever becomes of the task that it was for."""
-    two = feature("two", "sleep 0.2; echo two > two.txt")
-    run = otto.build(writes("one"), two, until="check", verify={"each": [otto.hold("check")]})
+    held = {"each": [otto.hold("check")]}
+    run = otto.build(writes("one"), otto.holds("two"), until="check", verify=held)
+    otto.let_go("two")
     until(lambda: newest(repo).tasks["two"].status is TaskStatus.PRODUCED)
     lock = repo / ".git/refs/heads/otto/test.lock"
     lock.parent.mkdir(parents=True, exist_ok=True)
