@@ -11,24 +11,26 @@ import pytest
 from otto_core.process import spawn
 
 OUTLIVED = """
-import ctypes, os, sys, threading, time
+import os, sys, threading, time
 from pathlib import Path
 from otto_core.process import spawn
-code = (
-    "import ctypes, time; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); print('up', flush=True); time.sleep(60)"
-)
+code = "import ctypes; ctypes.CDLL(None).prctl(1, 9, 0, 0, 0); print('up', flush=True); print(input())"
+(question, ask), (answer, give) = os.pipe(), os.pipe()
+answers, said = open(answer, 'rb'), []
 def start():
-    with open(os.devnull, 'rb') as nothing:
-        argv = [sys.executable, '-c', code]
-        found.append(spawn(argv, cwd=Path('/'), env=dict(os.environ), stdin=nothing, output=1).result())
-found = []
+    argv = [sys.executable, '-c', code]
+    with open(question, 'rb') as stdin:
+        spawn(argv, cwd=Path('/'), env=dict(os.environ), stdin=stdin, output=give).result()
+    os.close(give)
+    said.append(answers.readline())
 thread = threading.Thread(target=start)
 thread.start()
 thread.join()
-time.sleep(0.5)
-assert found[0].poll() is None, 'it ended with the thread that asked for it'
-found[0].kill()
-found[0].wait()
+assert said == [b'up\\n'], 'the signal was not asked for while the thread lived'
+while os.path.exists(f'/proc/self/task/{thread.native_id}'):
+    time.sleep(0.01)
+os.write(ask, b'alive\\n')
+assert answers.readline() == b'alive\\n', 'it ended with the thread that asked for it'
 """
 
 
