@@ -1,6 +1,6 @@
 """The replay table, row by row, with real runs: what a resume executes and repeats in each state (X4)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,7 +20,8 @@ from otto_core.session import Session
 from otto_core.state import Run
 from otto_core.transitions import fold
 from tests.builders import git, make_repo
-from tests.otto_core.held import newest
+from tests.otto_core.held import Otto, newest
+from tests.otto_core.killed_runs import carriers
 from tests.otto_core.runs import feature, run_plan
 
 S = TaskStatus
@@ -55,7 +56,6 @@ def die_at(
 
 ROWS: dict[TaskStatus, tuple[str, type[ev.Event]]] = {
     S.PENDING: ("echo 1 > one.txt", ev.AttemptStarted),
-    S.RUNNING: ("echo 1 > one.txt", ev.AttemptStarted),
     S.PRODUCED: ("echo 1 > one.txt", ev.AttemptProduced),
     S.LANDING: ("echo 1 > one.txt", ev.LandingStarted),
     S.LANDED: ("echo 1 > one.txt", ev.LandingApplied),
@@ -64,7 +64,10 @@ ROWS: dict[TaskStatus, tuple[str, type[ev.Event]]] = {
     S.FAILED: ("exit 1", ev.TaskFailed),
     S.SKIPPED: ("echo 1 > one.txt", ev.AttemptStarted),
 }
-"""For each state: a command that leads there, and the event at which the driver dies."""
+"""For each state: a command that leads there, and the event at which the driver dies.
+
+Not for the state `running`: that is left by a real driver, killed while its attempt executes.
+"""
 
 ENDS = {
     **dict.fromkeys((S.PENDING, S.RUNNING, S.PRODUCED, S.LANDING, S.LANDED), S.LANDED),
@@ -74,23 +77,27 @@ ENDS = {
 }
 
 
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    return make_repo(tmp_path)
+
+
+@pytest.fixture
+def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
+    with Otto.at(repo, tmp_path / "signals") as made:
+        yield made
+
+
 @pytest.mark.parametrize("state", S)
 def test_r_x4_o11_a_resume_does_what_the_row_of_a_state_allows_and_no_more(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: TaskStatus
+    repo: Path, otto: Otto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: TaskStatus
 ) -> None:
-    repo, ledger = make_repo(tmp_path), tmp_path / "ledger"
+    ledger = tmp_path / "ledger"
     ledger.touch()
-    command, event = ROWS[state]
-    live = die_at(monkeypatch, event, before=state in (S.PENDING, S.SKIPPED))
-    task = feature("one", f"echo ran >> {ledger}; {command}", max_attempts=1, allow_empty=True)
-    with pytest.raises(Killed):
-        run_plan(repo, task, verify={"each": [f"echo checked >> {ledger}"]})
-    live()
-    run = newest(repo)
-    if state is S.SKIPPED:
-        run = decide_on(
-            GitRepository.discover(repo), run.id, lambda now: skip(now, "one", "ada@workshop")
-        ).run
+    if state is S.RUNNING:
+        run = killed_in_the_midst(otto, ledger)
+    else:
+        run = dead_in_the_state(state, repo, ledger, monkeypatch)
     assert run.tasks["one"].status is state
     before = ledger.read_text().split()
 
@@ -108,9 +115,44 @@ def test_r_x4_o11_a_resume_does_what_the_row_of_a_state_allows_and_no_more(
         ev.LandingLost: Effect.SWAP in row.repeats,
         ev.BranchPublished: ENDS[state] is S.LANDED and state is not S.LANDED,
     }
-    lost = [attempt.end for attempt in after.tasks["one"].attempts if getattr(attempt.end, "lost", False)]
-    assert bool(lost) == (row.first is First.SALVAGE)
+    ends = [attempt.end for attempt in after.tasks["one"].attempts]
+    lost = [end for end in ends if isinstance(end, ev.AttemptInterrupted) and end.lost]
+    assert carriers(after) == [], "what executed is ended"
+    assert len(lost) == (row.first is First.SALVAGE)
+    for end in lost:
+        assert end.snapshot is not None, "what it wrote is kept"
+        assert git(repo, "show", f"{end.snapshot}:one.txt") == "1"
     assert landings(repo, after) == (["one"] if ENDS[state] is S.LANDED else []), "never twice"
+
+
+def task_and_checks(ledger: Path, command: str) -> tuple[dict[str, object], dict[str, object]]:
+    """Give a task that notes that it ran, and what checks it."""
+    task = feature("one", f"echo ran >> {ledger}; {command}", max_attempts=1, allow_empty=True)
+    return task, {"each": [f"echo checked >> {ledger}"]}
+
+
+def dead_in_the_state(state: TaskStatus, repo: Path, ledger: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Have a driver die where the row of a state says."""
+    command, event = ROWS[state]
+    task, verify = task_and_checks(ledger, command)
+    live = die_at(monkeypatch, event, before=state in (S.PENDING, S.SKIPPED))
+    with pytest.raises(Killed):
+        run_plan(repo, task, verify=verify)
+    live()
+    run = newest(repo)
+    if state is not S.SKIPPED:
+        return run
+    return decide_on(GitRepository.discover(repo), run.id, lambda now: skip(now, "one", PERSON)).run
+
+
+def killed_in_the_midst(otto: Otto, ledger: Path) -> Run:
+    """Kill a real driver whose attempt has written; the attempt lives on, until somebody ends it."""
+    hold = f"test $OTTO_ATTEMPT = 2 || {{ {otto.hold('one')}; }}"
+    task, verify = task_and_checks(ledger, f"echo 1 > one.txt; {hold}")
+    run = otto.build(task, verify=verify)
+    otto.kill()
+    assert carriers(run), "its attempt lives on"
+    return run
 
 
 def journalled(repo: Path, before: Run, after: Run) -> dict[type, int]:

@@ -91,6 +91,19 @@ def test_r_s4_i13_no_process_of_a_killed_driver_is_alive_after_the_resume(
     assert carriers(run) == []
 
 
+def test_r_s4_i13_processes_of_a_killed_driver_are_ended_though_the_note_of_their_worktree_is_gone(
+    repo: Path, otto: Otto
+) -> None:
+    hold = f"test $OTTO_ATTEMPT = 2 || {{ {otto.hold('one')}; }}"
+    run = otto.build(feature("one", f"{hold}; echo one > one.txt"))
+    otto.kill()
+    [(slot, _)] = occupied(Path(run.settings.worktrees))
+    note_of(slot).unlink()
+    assert carriers(run)
+    assert resumed(repo, run).outcome is Outcome.LANDED
+    assert carriers(run) == []
+
+
 def test_r_i10_a_second_driver_is_told_who_drives_and_since_when(repo: Path, otto: Otto) -> None:
     run = otto.build(otto.holds("one"))
     with pytest.raises(Locked, match=f"{run.driver} since 20..-..-..T"):
