@@ -8,7 +8,7 @@ from collections.abc import Callable, Generator
 from typing import Any, cast
 
 from otto_core import events as ev
-from otto_core.reconcile import _unpublished, append
+from otto_core.reconcile import _has_more, append
 from otto_core.recovery import resolve, tip_after
 from otto_core.state import Run
 from tests.otto_core.world import TIP, Git, Journal, World
@@ -37,11 +37,13 @@ def reconcile(world: World, journal: Journal, run: Run) -> Generator[Condition, 
             git.move(TIP, decided)
             yield instant
         run = append(writer, run, *resolve(run, git.tip_of(run), candidate.contracts))
-    if _unpublished(run) and run.landing is None:
+    if _has_more(run) and run.landing is None:
         yield instant
         published = publish(git, run, run.tip)
         yield instant
-        run = append(writer, run, published)
+        why = published.why if isinstance(published, ev.BranchWithheld) else None
+        if why is None or run.withheld is None or why != run.withheld.why:
+            run = append(writer, run, published)
     return run
 
 

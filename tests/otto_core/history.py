@@ -5,13 +5,14 @@ numbers make the same history.
 """
 
 from collections.abc import Callable
+from random import Random
 
 from msgspec import structs
 
 from otto_core import events as ev
 from otto_core.decisions import Decision, Refused, approve, cancel, retry, skip
 from otto_core.journal import Appended
-from otto_core.model import Outcome
+from otto_core.model import Outcome, TaskStatus
 from otto_core.recovery import tip_after
 from otto_core.state import Run
 from planner.model import Contract, Plan
@@ -20,7 +21,7 @@ from tests.otto_core.fake_reconcile import reconcile
 from tests.otto_core.invariants import Invariants
 from tests.otto_core.plans import BASE, a_plan, a_task
 from tests.otto_core.simulation import PERSON, SETTINGS
-from tests.otto_core.world import RUN, TIP, Commit, Journal, Process, World
+from tests.otto_core.world import TIP, Commit, Journal, Process, World
 
 _SCHEMA = Contract(id="schema", paths=("schema.py",))
 
@@ -60,8 +61,11 @@ _JUMPS = (-86_400.0, 3_600.0, 1e9, -1e9)
 class History:
     """A world, the drivers in it, and the people around it."""
 
-    def __init__(self, plan: int = 0, concurrency: int = 2, limits: int = 0) -> None:
+    def __init__(self, plan: int = 0, concurrency: int = 2, limits: int = 0, order: int = 0) -> None:
         chosen = PLANS[plan % len(PLANS)]
+        tasks = list(chosen.tasks)
+        Random(order).shuffle(tasks)  # a file may list them in any order
+        chosen = structs.replace(chosen, tasks=tuple(tasks))
         self.settings = structs.replace(
             SETTINGS,
             concurrency=concurrency,
@@ -188,6 +192,19 @@ class History:
         """An attempt ends badly."""
         self._nth(which, attempts=True).code = 1
 
+    def fail_for_good(self, which: int) -> None:
+        """One task fails in every attempt, until it has failed, and what waits for it; all else goes well."""
+        failing: str | None = None
+        for _ in range(200):
+            for process in self.executing(attempts=True)[which % 2 :]:
+                failing = failing or (process.of.task if process.of else None)
+                if process.of and process.of.task == failing:
+                    process.code = 1
+            over = failing is not None and self.run.tasks[failing].status.settled and not self.run.doomed
+            if over or not self.drivers:
+                return
+            self.live(which, 1)
+
     def verdict(self, which: int, *, passes: bool) -> None:
         """A check comes to its end."""
         self._nth(which, attempts=False).code = 0 if passes else 1
@@ -211,6 +228,17 @@ class History:
         decision = chosen(self.run)
         if not isinstance(decision, Refused):
             self.pending = (chosen, self.run, decision)
+
+    def try_again(self, which: int) -> None:
+        """A person has a task tried again that failed on its own account."""
+        failed = [
+            number
+            for number, task in enumerate(self.run.tasks.values())
+            if task.status is TaskStatus.FAILED and task.reason and not task.reason.kind.is_consequence
+        ]
+        if failed:
+            self.decide(0, failed[which % len(failed)])
+            self.say()
 
     def say(self) -> None:
         """What a person decided is journalled, unless the run has moved: then it is decided anew, at once."""
@@ -324,4 +352,3 @@ class History:
         elif run.landing is None and self.world.git.refs.get(TIP) != run.tip:
             self.world.git.move(TIP, run.tip, by_otto=False)
         self.resume(more=run.outcome is Outcome.BUDGET)
-        assert self.run.id == RUN
