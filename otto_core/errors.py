@@ -61,6 +61,13 @@ class RepositoryUnusable(OttoError):
     exit_code = ExitCode.REPOSITORY
 
 
+class GitKilled(RepositoryUnusable):
+    """Somebody ended a git program of Otto's, such as the system for want of memory.
+
+    It says nothing of what that git was working on.
+    """
+
+
 class Locked(OttoError):
     """Another process of Otto holds what is needed."""
 

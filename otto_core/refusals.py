@@ -1,4 +1,4 @@
-"""What a disk refuses, told as what it is: no bug of Otto's, and something that a person can mend."""
+"""What the machine refuses, told as what it is: no bug of Otto's, and something that a person can mend."""
 
 import errno
 import os
@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from merge.objects import GitError
-from otto_core.errors import RepositoryUnusable
-from otto_core.git.program import GitKilled
+from otto_core.errors import GitKilled, RepositoryUnusable
 
 _OF_THE_MACHINE: Final = frozenset(
     {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from otto_core.capture import Completed, capture
-from otto_core.errors import RepositoryUnusable
+from otto_core.errors import GitKilled, RepositoryUnusable
 
 _SAFE_OPTIONS = (
     "core.hooksPath=/dev/null",
@@ -28,13 +28,6 @@ _CRASHES = frozenset(
 """How a program ends itself; by any other signal it was ended."""
 
 _synced = True
-
-
-class GitKilled(RepositoryUnusable):
-    """Somebody ended a git program of Otto's, such as the system for want of memory.
-
-    It says nothing of what that git was working on.
-    """
 
 
 def sync(wanted: bool) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from merge.objects import Oid
 from merge.strategies import MergeTreeAnswer, Unavailable
-from otto_core.errors import RepositoryUnusable
+from otto_core.errors import GitKilled, RepositoryUnusable
 from otto_core.git.private import MergeRepository
-from otto_core.git.program import GitKilled, git_env, git_from, git_version
+from otto_core.git.program import git_env, git_from, git_version
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
 from otto_core.resume import Limits, resume
