@@ -54,7 +54,7 @@ def build_on(how: str, where: str, place: Path, sizes: Sequence[int]) -> list[in
     other.mkdir()
     cage = ["bwrap", "--dev-bind", "/", "/", "--size", str(_BYTES), "--tmpfs", str(disk)]
     module = [sys.executable, "-m", "tests.otto_core.full_disk"]
-    argv = [*(cage if how == "tmpfs" else []), *module, how, where, str(disk), str(other), *map(str, sizes)]
+    argv = [*([] if how == "limit" else cage), *module, how, where, str(disk), str(other), *map(str, sizes)]
     root = Path(__file__).parents[2]
     done = subprocess.run(argv, cwd=root, env={**os.environ}, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -68,6 +68,7 @@ def build_on(how: str, where: str, place: Path, sizes: Sequence[int]) -> list[in
             assert "error: " in error
             assert "disk" in hint, hint
         assert set(one["resumed"]) <= {ExitCode.OK, ExitCode.INCOMPLETE}, one
+        assert set(one.get("meanwhile", ())) <= {ExitCode.OK, ExitCode.INCOMPLETE, ExitCode.REPOSITORY}, one
     return [one["code"] for one in told]
 
 
@@ -93,6 +94,17 @@ def test_a_build_whose_worktrees_find_no_room_ends_loudly_and_goes_on_later(
 ) -> None:
     codes = build_on("tmpfs", "worktrees", tmp_path, [0, *range(step, 800_000, step), 4_000_000])
     assert codes[0] == ExitCode.REPOSITORY
+    assert codes[-1] == ExitCode.OK
+
+
+@pytest.mark.skipif(bool(_WHY_NO_TMPFS), reason=_WHY_NO_TMPFS)
+@pytest.mark.parametrize("where", ["both", "repo", "worktrees"])
+@pytest.mark.parametrize("step", [98_304, pytest.param(8192, id="every other page", marks=pytest.mark.slow)])
+def test_b6_i7_what_an_attempt_wrote_that_filled_the_disk_is_not_lost_and_not_its_fault(
+    tmp_path: Path, step: int, where: str
+) -> None:
+    codes = build_on("attempt", where, tmp_path, [*range(0, 400_000, step), 4_000_000])
+    assert where == "worktrees" or codes[0] == ExitCode.REPOSITORY
     assert codes[-1] == ExitCode.OK
 
 
