@@ -192,7 +192,8 @@ def _refill(slot: Slot, repository: GitRepository, target: Filling, known: Filli
 def _fill(slot: Slot, repository: GitRepository, target: Filling, known: Filling | None) -> Filling:
     """Have git write the tree over what is there, or anew where something is in its way."""
     conversion = _noted_conversion(slot) if known is None else known.conversion
-    renew(slot, repository, attributes_of(repository, target.tree))
+    attributes = attributes_of(repository, target.tree)
+    renew(slot, repository, attributes)
     if conversion != target.conversion:  # git would leave what it finds unchanged as it is
         places.remove(slot.git_dir / "index")
     elif known is not None:
@@ -202,6 +203,7 @@ def _fill(slot: Slot, repository: GitRepository, target: Filling, known: Filling
     if found is None:
         set_aside(slot, slot.own / "unclean")
         places.ensure_directory(slot.path)
+        renew(slot, repository, attributes)  # a git that was killed leaves its lock file
         must(_read_tree(slot, target.tree), f"checking out {target.tree}")
         found = scan(os.fsencode(slot.path))
         _discard(slot.own / "unclean")

@@ -121,6 +121,26 @@ def test_b6_a_git_that_is_killed_while_an_attempt_is_captured_costs_the_attempt_
     assert [attempt.end is None for attempt in after.tasks["one"].attempts] == [False, False]
 
 
+KILLED_ONCE = """#!/bin/sh
+for word in "$@"; do case $word in
+    --git-dir=*) lock="${{word#*=}}/index.lock";;
+    read-tree) if mkdir {place}/once 2> {place}/told; then touch "$lock"; kill -KILL $$; fi;;
+esac; done
+exec {git} "$@"
+"""
+
+
+def test_a_worktree_whose_git_is_killed_as_it_fills_it_is_filled_anew(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The lock file of its index stays, and nobody else's it can be."""
+    wrap_git(tmp_path, KILLED_ONCE.replace("{place}", str(tmp_path)), monkeypatch)
+    run = run_plan(repo, feature("one", "echo x > one.txt"))
+    assert (tmp_path / "once").exists()
+    assert run.outcome is Outcome.LANDED
+    assert len(run.tasks["one"].attempts) == 1
+
+
 OLD_GIT = """#!/bin/sh
 if [ "$1" = --version ]; then echo "git version 2.37.7"; else exec {git} "$@"; fi
 """
