@@ -99,8 +99,8 @@ class Sweep:
         self._otto, self._place, self._calls, self._fault = otto, place, calls, fault
         self._start, self._where, self._most, self._files = start, where, most, files
         self.swept = 0
-        self.missed = 0
-        """How often the run ended without that call: how many there are depends a little on the time."""
+        self.went_on = 0
+        """How often the run came to its end: it took no harm, or did not come by that call this time."""
         self.wrong: list[str] = []
 
     def demand(self, end_well: Callable[[Scene, Ended], None]) -> None:
@@ -115,8 +115,8 @@ class Sweep:
             else:
                 self._forget(scene)
             self.swept += 1
-            self.missed += ended.code == 0
-        sys.stdout.write(f"{self.swept} calls, {self.missed} of them not met\n")
+            self.went_on += ended.code == 0
+        sys.stdout.write(f"{self.swept} calls, {self.went_on} runs came to their end\n")
 
     def _cuts(self) -> list[Cut]:
         """Name the calls that an undisturbed build makes, or as many as are wanted of each."""

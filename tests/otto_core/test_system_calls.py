@@ -58,7 +58,7 @@ def otto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Otto]:
 def require_all_well(sweep: Sweep) -> None:
     assert sweep.wrong == []
     assert sweep.swept > 0
-    assert sweep.missed <= sweep.swept // 10
+    assert sweep.went_on <= sweep.swept // 10, "how many calls there are depends on the time a little"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_i7_i9_a_recovery_killed_while_it_changes_a_worktree_is_gone_on_with(
     otto: Otto, tmp_path: Path, start: Kill
 ) -> None:
     calls = (*NAMES, *REMOVALS, *PLACES)
-    sweep = Sweep(otto, tmp_path, calls, start=start, where="pool", most=MOST // 4)
+    sweep = Sweep(otto, tmp_path, calls, start=start, where="pool", most=MOST // 6)
     sweep.demand(killed)
     require_all_well(sweep)
 
@@ -146,7 +146,7 @@ def test_a_git_killed_alone_at_any_of_its_calls_is_told_or_does_no_harm(
 def test_i8_i9_a_build_in_linked_worktrees_killed_at_its_system_calls_ends_as_an_undisturbed_one(
     otto: Otto, tmp_path: Path
 ) -> None:
-    sweep = Sweep(otto, tmp_path, (*NAMES, *REMOVALS), where="both", most=MOST // 2, files=LINKED)
+    sweep = Sweep(otto, tmp_path, (*NAMES, *REMOVALS), where="both", most=MOST // 3, files=LINKED)
     sweep.demand(killed)
     require_all_well(sweep)
 
@@ -156,7 +156,7 @@ def test_i9_i13_a_build_in_a_namespace_killed_at_its_system_calls_ends_as_an_und
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     with Otto(tmp_path_factory.mktemp("otto"), {"OTTO_SANDBOX": "bwrap"}) as otto:
-        sweep = Sweep(otto, tmp_path, (*NAMES, *REMOVALS), where="both", most=MOST // 2)
+        sweep = Sweep(otto, tmp_path, (*NAMES, *REMOVALS), where="both", most=MOST // 3)
         sweep.demand(killed)
     require_all_well(sweep)
 
