@@ -100,8 +100,8 @@ def test_i8_a_landing_killed_while_it_moves_the_branch_says_how_far_it_came(
     assert looks(repo) == undisturbed
 
 
-FILTER = "if test -e boom && rm boom; then kill -9 0; fi; cat"
-"""A filter of the user's that once kills all that is at work."""
+FILTER = "if test -e boom && rm boom; then kill -9 $(cut -d' ' -f4 /proc/$PPID/stat) 0; fi; cat"
+"""A filter of the user's that once kills all that is at work: Otto, which started its git, and that."""
 
 
 def test_i8_a_landing_killed_while_git_writes_files_is_finished(tmp_path: Path) -> None:
