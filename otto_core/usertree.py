@@ -23,7 +23,7 @@ from merge.trees import Change, Entry
 from otto_core import places
 from otto_core.capture import Completed
 from otto_core.errors import RepositoryUnusable
-from otto_core.git.program import git, must
+from otto_core.git.program import git, must, unless_killed
 from otto_core.git.repository import Checkout
 
 _UNDER_WAY = {
@@ -378,7 +378,7 @@ def write_files(
     _refresh(checkout, copy)  # entries that were set know nothing of their files yet
     begin()
     done = _git(checkout, copy, "read-tree", "-m", "-u", "--no-recurse-submodules", str(old), str(new))
-    if done.code != 0:
+    if unless_killed(done, f"the git that moved the files in {checkout.path}").code != 0:
         said = " ".join(done.err.decode("utf-8", "replace").split())
         raise RepositoryUnusable(
             f"the checkout {checkout.path} could not be moved: {said}",

@@ -194,3 +194,26 @@ def test_i8_a_branch_that_moves_while_files_are_written_undoes_the_landing(
     assert looks(repo) == before
     with Journal.open(repo / ".git/otto/otto.db") as journal:
         assert journal.load(RUN).delivery is None
+
+
+def test_i8_a_git_that_is_killed_while_it_writes_files_is_taken_back_and_the_next_landing_lands(
+    tmp_path: Path,
+) -> None:
+    """A filter of the user's kills the git that writes the files, and that alone."""
+    attributes: dict[str | bytes, str | bytes] = {**FILES, ".gitattributes": "a/*.big filter=boom\n"}
+    repo = make_repo(tmp_path, attributes)
+    git(repo, "config", "filter.boom.smudge", "if test -e boom && rm boom; then kill -9 0; fi; cat")
+    git(repo, "config", "filter.boom.clean", "cat")
+    built = RunBuilder(repo, task("a", owns=["a/**"]))
+    built.do("a", {**LANDS, "a/m.big": "large\n" * 9})
+    before = git(repo, "rev-parse", "main")
+    (repo / "boom").touch()
+    done = otto(repo, "land")
+    assert done.exit_code == 4
+    assert f"the git that moved the files in {repo} was ended by signal 9" in done.stderr
+    assert git(repo, "rev-parse", "main") == before
+    assert git(repo, "status", "--porcelain") == ""
+    done = otto(repo, "land")
+    assert done.exit_code == 0, done.stderr
+    assert git(repo, "status", "--porcelain") == ""
+    assert git(repo, "rev-parse", "main") == built.run.tip
