@@ -91,6 +91,11 @@ def living(tmp_path: Path) -> list[int]:
     return found
 
 
+def family() -> set[int]:
+    """List what descends from this process: also what earlier tests left and it adopted, or may yet."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
 def zombies() -> set[int]:
     """List the children of this process that wait to be reaped."""
     children = psutil.Process().children()
@@ -353,7 +358,7 @@ def test_orphans_of_descendants_become_the_drivers_children() -> None:
 
 
 def test_i13_no_zombie_of_an_execution_stays(command: Compose) -> None:
-    before = zombies()
+    before = family()
     run(command("sh", "-c", "(sleep 0.1 &); (setsid sleep 60 &); sleep 60 & exit 0", grace_s=0.3))
     assert zombies() <= before
 

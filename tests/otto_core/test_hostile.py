@@ -319,17 +319,8 @@ def test_r_x10_an_old_run_that_cannot_be_settled_is_told_and_blocks_no_other(
 def test_r_m7_only_what_ends_alike_on_the_base_is_excused(
     repo: Path, check: str, outcome: Outcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hangs = tmp_path / "hangs"
-
-    def one_hangs() -> bool:
-        try:
-            hangs.unlink()
-        except FileNotFoundError:
-            return False
-        return True
-
-    limits_fire_at(monkeypatch, one_hangs)
-    hang = f"hang() {{ touch {hangs}; sleep 600; }}"
+    limits_fire_at(monkeypatch, tmp_path / "hangs")
+    hang = f"hang() {{ touch {tmp_path}/hangs; sleep 600; }}"
     run = run_plan(repo, writes("mine") | {"max_attempts": 1}, verify={"each": [f"{hang}; {check}"]})
     assert run.outcome is outcome
     results = [verdict.result for verdict in run.tasks["mine"].verdicts]

@@ -2,6 +2,7 @@
 
 import shlex
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def repo(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Have the first git that fills a worktree wait, once it runs, until `go` is there."""
     signs, programs = tmp_path / "signs", tmp_path / "programs"
     signs.mkdir()
@@ -38,7 +39,8 @@ def held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     )
     (programs / "git").chmod(0o755)
     monkeypatch.setenv("PATH", str(programs), prepend=":")
-    return signs
+    yield signs
+    (signs / "go").touch()
 
 
 @pytest.mark.parametrize("then", ["build", "resume"])

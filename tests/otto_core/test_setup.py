@@ -22,6 +22,7 @@ from otto_core.state import Run
 from otto_core.stop import Stop
 from planner.canonical import canonical, plan_id
 from tests.builders import git, make_repo
+from tests.otto_core.limits import limits_fire_at
 from tests.otto_core.plans import a_plan, a_task
 from tests.otto_core.runs import content, feature, files, reason_of, run_plan, write_plan, writes
 from tests.otto_core.simulation import begin
@@ -189,15 +190,21 @@ def test_a_further_attempt_that_starts_from_the_last_one_keeps_what_setup_made(s
     [
         ("echo the reason; exit 3", {}, "exited with 3: the reason"),
         ("no-such-program-at-all", {}, "exited with 127"),
-        ("echo busy; sleep 60", {"setup_timeout": "1s"}, "`worktrees.setup_timeout` of 1s fired"),
+        ("touch {hangs}; sleep 600", {"setup_timeout": "9m"}, "`worktrees.setup_timeout` of 9m fired"),
         ("kill -9 $$", {}, "ended by signal 9"),
     ],
     ids=["fails", "is not there", "hangs", "is killed"],
 )
 def test_i14_setup_that_fails_ends_the_attempt_by_name_bounded_and_with_a_hint(
-    shop: Workshop, setup: str, worktrees: dict[str, str], words: str
+    shop: Workshop,
+    setup: str,
+    worktrees: dict[str, str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shop.configure(setup, **worktrees)
+    limits_fire_at(monkeypatch, tmp_path / "hangs")
+    shop.configure(setup.format(hangs=tmp_path / "hangs"), **worktrees)
     run = run_plan(shop.repo, feature("mine", "echo x > mine.txt", max_attempts=2))
     reason = reason_of(run, "mine")
     assert run.outcome is Outcome.FAILED
