@@ -15,7 +15,8 @@ from uuid import uuid4
 import psutil
 import pytest
 
-from otto_core import kernel
+from otto_core import execution, kernel
+from otto_core.children import Child
 from otto_core.execution import (
     _CENSUS_S,
     Command,
@@ -29,6 +30,7 @@ from otto_core.execution import (
 )
 from otto_core.leftovers import end_marked
 from otto_core.process import MARKER
+from otto_core.process_tree import Tree
 from otto_core.sandbox import Unusable, Usable, View, probe
 from otto_core.stop import Stop
 from tests.otto_core.limits import limits_fire_at
@@ -444,10 +446,20 @@ def test_r_s4_children_that_a_program_inherits_are_left_alone(tmp_path: Path, le
         os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
 
 
-def test_an_execution_that_is_cancelled_leaves_nothing_behind(command: Compose, tmp_path: Path) -> None:
+def test_an_execution_that_is_cancelled_leaves_nothing_behind(
+    command: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def scenario() -> None:
+        watched, first_end = asyncio.Event(), execution._first_end
+
+        async def watch(child: Child, tree: Tree, command: Command, stop: Stop) -> str:
+            watched.set()
+            return await first_end(child, tree, command, stop)
+
+        monkeypatch.setattr(execution, "_first_end", watch)
         running = asyncio.create_task(execute(command("sh", "-c", "echo > up; sleep 60"), Stop()))
         await asyncio.to_thread(until, (tmp_path / "up").exists)
+        await watched.wait()
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
