@@ -12,6 +12,7 @@ import signal
 import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -211,14 +212,13 @@ async def _start(command: Command, output: int) -> tuple[Child, Tree]:
         stdin.write(command.stdin)
         stdin.seek(0)
         if not command.cage:
-            spawning = spawn(command.argv, cwd=command.cwd, env=env, stdin=stdin, output=output)
-            child = await asyncio.wrap_future(spawning)
+            child = await _spawned(spawn(command.argv, cwd=command.cwd, env=env, stdin=stdin, output=output))
             return child, Swept(child.pid, command.marker, place)
         told, tell = os.pipe()
         try:
             argv = (command.cage[0], "--json-status-fd", str(tell), *command.cage[1:], *command.argv)
             spawning = spawn(argv, cwd=command.cwd, env=env, stdin=stdin, output=output, keep=(tell,))
-            child = await asyncio.wrap_future(spawning)
+            child = await _spawned(spawning)
         except BaseException:
             os.close(told)
             raise
@@ -232,6 +232,24 @@ async def _start(command: Command, output: int) -> tuple[Child, Tree]:
             ended(child)
             os.close(told)
             raise
+
+
+async def _spawned(spawning: "Future[Child]") -> Child:
+    """Wait for a child. Where that is cancelled, the child is ended as soon as it is there."""
+    try:
+        return await asyncio.shield(asyncio.wrap_future(spawning))
+    except asyncio.CancelledError:
+        spawning.add_done_callback(_end_unwatched)
+        raise
+
+
+def _end_unwatched(spawning: "Future[Child]") -> None:
+    if spawning.cancelled() or spawning.exception() is not None:
+        return
+    child = spawning.result()
+    os.killpg(child.pid, signal.SIGKILL)
+    child.wait()
+    ended(child)
 
 
 def _require_program(command: Command) -> None:

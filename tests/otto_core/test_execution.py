@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
@@ -29,7 +30,7 @@ from otto_core.execution import (
     execute,
 )
 from otto_core.leftovers import end_marked
-from otto_core.process import MARKER
+from otto_core.process import MARKER, spawn
 from otto_core.process_tree import Tree
 from otto_core.sandbox import Unusable, Usable, View, probe
 from otto_core.stop import Stop
@@ -249,30 +250,6 @@ def test_a_stop_at_once_takes_what_is_left_of_the_grace(
     log = tmp_path / "log"
     assert isinstance(asyncio.run(scenario()), ends)
     assert not living(tmp_path)
-
-
-def test_a_driver_that_stops_on_its_own_account_leaves_the_first_word_to_a_person() -> None:
-    stop, told = Stop(), list[str]()
-    stop.tell = told.append
-    stop.set()
-    stop.set()
-    assert (stop.is_set(), stop.at_once.is_set(), told) == (True, False, [])
-    stop.ask()
-    assert not stop.at_once.is_set()
-    assert told == ["interrupted: what executes is asked to end; interrupt again to end it at once"]
-    stop.ask()
-    assert stop.at_once.is_set()
-    assert len(told) == 1
-
-
-def test_a_stop_is_asked_for_even_where_nobody_can_be_told() -> None:
-    def tell(_: str) -> None:
-        raise BrokenPipeError
-
-    stop = Stop()
-    stop.tell = tell
-    stop.ask()
-    assert stop.is_set()
 
 
 DETACHED = """
@@ -517,3 +494,28 @@ def test_r_s8_a_command_that_neither_prints_nor_works_is_left_alone_while_no_lim
             assert duration_s > 3 * _CENSUS_S
         case other:
             pytest.fail(f"ended as {other}")
+
+
+def test_i13_an_execution_that_is_cancelled_while_it_is_spawned_leaves_nothing_behind(
+    command: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        told: Future[Child] = Future()
+        spawned: list[Future[Child]] = []
+
+        def late(*args: object, **more: object) -> Future[Child]:
+            spawned.append(spawn(*args, **more))  # type: ignore[arg-type]
+            return told
+
+        monkeypatch.setattr(execution, "spawn", late)
+        running = asyncio.create_task(execute(command("sh", "-c", "echo > up; sleep 20"), Stop()))
+        await asyncio.to_thread(until, (tmp_path / "up").exists)
+        running.cancel()
+        await asyncio.sleep(0)
+        if not told.cancelled():
+            told.set_result(spawned[0].result())
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    asyncio.run(scenario())
+    assert not living(tmp_path)
