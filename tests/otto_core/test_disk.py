@@ -14,7 +14,9 @@ from otto_core.disk import format_bytes, room_for, slots_of, taken_bytes
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome, ReasonKind
+from otto_core.resume import Limits, resume
 from tests.builders import git, make_repo
+from tests.otto_core.held import newest
 from tests.otto_core.runs import feature, reason_of, run_plan, writes
 
 
@@ -139,17 +141,20 @@ def test_a_root_that_is_full_or_read_only_ends_the_command_before_any_attempt(
         run_plan(repo, writes("one"))
 
 
-def test_a_disk_that_is_full_by_the_time_an_attempt_begins_is_that_attempts_end(
-    repo: Path, small: Path
+def test_a_disk_that_is_full_by_the_time_an_attempt_begins_stops_the_run_and_costs_the_attempt_nothing(
+    repo: Path, small: Path, tmp_path: Path
 ) -> None:
     """The setup fills the disk to the last byte, so what Otto writes before the command cannot be written."""
-    fills = f"mkdir -p deps; head -c 1000000 /dev/zero > {small}/filler || true"
+    filled = tmp_path / "filled"
+    fills = f"mkdir -p deps; test -e {filled} || head -c 1000000 /dev/zero > {small}/filler; touch {filled}"
     (repo / ".gitignore").write_text("deps/\n")
     configuration = f"worktrees: {{root: '{small}/pool', ports: 0, setup: ['{fills}']}}\n"
     (repo / "otto.yaml").write_text(configuration)
     git(repo, "add", "-A")
     git(repo, "commit", "-qm", "Configure")
-    run = run_plan(repo, writes("one") | {"max_attempts": 1})
-    assert reason_of(run, "one").kind is ReasonKind.SETUP_FAILED
-    assert "No space left" in reason_of(run, "one").message
-    assert run.tasks["one"].attempts[0].end is not None
+    with pytest.raises(RepositoryUnusable, match="No space left"):
+        run_plan(repo, writes("one") | {"max_attempts": 1})
+    run = newest(repo)
+    assert run.outcome is Outcome.INTERRUPTED
+    (small / "filler").unlink()
+    assert resume(GitRepository.discover(repo), run.id, Limits()).outcome is Outcome.LANDED
