@@ -1,11 +1,28 @@
-"""The checkout of the landings' tests, before and after one: made once, copied for each test."""
+"""What many tests begin with: a repository, an Otto at work in it, the checkout of a landing."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.otto_core.deliveries import Looks, looks, make_template, otto
+from tests.builders import make_repo
+from tests.otto_core import deliveries
+from tests.otto_core.deliveries import Looks, looks, make_template
+from tests.otto_core.held import Otto
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Path:
+    """Make a small repository."""
+    return make_repo(tmp_path)
+
+
+@pytest.fixture
+def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
+    """Give an `otto build` of the repository to come, in a process of its own."""
+    with Otto.at(repo, tmp_path / "signals") as made:
+        yield made
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +37,7 @@ def undisturbed(landing_template: Path, tmp_path_factory: pytest.TempPathFactory
     repo = Path(
         shutil.copytree(landing_template, tmp_path_factory.mktemp("undisturbed") / "repo", symlinks=True)
     )
-    done = otto(repo, "land")
+    done = deliveries.otto(repo, "land")
     assert done.exit_code == 0, done.stderr
     found = looks(repo)
     assert found.files["a/changed.txt"] == b"new\n" * 2000

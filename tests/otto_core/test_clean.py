@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,23 +20,12 @@ from otto_core.refnames import run_ref, task_ref
 from otto_core.resume import Limits, resume
 from otto_core.runlock import hold
 from otto_core.sweep import Cleaned, Order
-from tests.builders import git, make_repo
+from tests.builders import git
 from tests.otto_core.cleans import DRY, NOW, cleaned, gone, kept, pool, refs
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import feature, fingerprint, run_and_merge, run_plan, writes
 
 OURS = (".git/otto", ".git/refs/otto", ".git/objects")
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
-
-
-@pytest.fixture
-def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
-    with Otto.at(repo, tmp_path / "signals") as made:
-        yield made
 
 
 def fails(name: str, **more: object) -> dict[str, object]:

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,21 +19,10 @@ from otto_core.resume import Limits, resume
 from otto_core.runlock import hold_cleaning
 from otto_core.state import Run
 from otto_core.sweep import Cleaned
-from tests.builders import git, make_repo
+from tests.builders import git
 from tests.otto_core.cleans import cleaned, kept, pool, refs
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import feature, run_and_merge, writes
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
-
-
-@pytest.fixture
-def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
-    with Otto.at(repo, tmp_path / "signals") as made:
-        yield made
 
 
 class Killed(BaseException):

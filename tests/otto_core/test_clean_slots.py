@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,21 +14,10 @@ from otto_core.refnames import run_ref, task_ref
 from otto_core.resume import Limits, resume
 from otto_core.slots import borrow
 from otto_core.sweep import Cleaned
-from tests.builders import git, make_repo
+from tests.builders import git
 from tests.otto_core.cleans import DRY, NOW, cleaned, gone, kept, pool, refs
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import feature, run_and_merge, writes
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
-
-
-@pytest.fixture
-def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
-    with Otto.at(repo, tmp_path / "signals") as made:
-        yield made
 
 
 def test_r_s3_an_unfinished_attempt_in_a_slot_is_kept_as_a_commit_before_its_slot_goes(

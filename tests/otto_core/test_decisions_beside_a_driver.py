@@ -3,7 +3,7 @@
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -22,18 +22,13 @@ from otto_core.refnames import run_ref
 from otto_core.resume import Limits, resume
 from otto_core.slots import Slot
 from otto_core.state import Run
-from tests.builders import git, make_repo
+from tests.builders import git
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.killed_runs import carriers
 from tests.otto_core.runs import feature, run_plan, write_plan, writes
 from tests.waiting import until
 
 PERSON = "ada@workshop"
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
 
 
 def cancel_one(now: Run) -> Decision:
@@ -61,12 +56,6 @@ def test_a_task_that_is_skipped_while_its_worktree_is_made_does_not_start(
     assert run.tasks["one"].attempts == ()
     assert run.tasks["two"].status is TaskStatus.LANDED
     assert run.outcome is Outcome.PARTIAL
-
-
-@pytest.fixture
-def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
-    with Otto.at(repo, tmp_path / "signals") as made:
-        yield made
 
 
 def test_a_result_that_is_skipped_while_it_is_checked_does_not_land(repo: Path, otto: Otto) -> None:

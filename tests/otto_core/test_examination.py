@@ -29,11 +29,6 @@ from tests.otto_core.runs import fingerprint, run_plan, writes
 from tests.waiting import until_marked
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
-
-
 def found(repo: Path, check: str, **options: object) -> list[Finding]:
     """Give what one check says."""
     every = examine(GitRepository.discover(repo), **options)  # type: ignore[arg-type]

@@ -13,7 +13,7 @@ from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
 from otto_core.places import is_frozen
 from otto_core.resume import Limits, resume
-from tests.builders import git, make_repo
+from tests.builders import git
 from tests.otto_core.cleans import cleaned, kept, pool
 from tests.otto_core.held import Otto
 from tests.otto_core.runs import feature, run_and_merge, run_plan, writes
@@ -45,11 +45,6 @@ def freezes(tmp_path: Path, hermetic: Path) -> Iterator[str]:
     yield f"{sys.executable} {script} . {IMMUTABLE}"
     for place in (hermetic / ".cache/otto/worktrees").glob("*/*-*"):
         set_flags(place, 0)
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
 
 
 def found(repo: Path) -> list[Finding]:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,17 +32,6 @@ from tests.otto_core.runs import fingerprint, run_plan, writes
 from tests.waiting import until_marked
 
 OURS = (".git/otto", ".git/refs/otto", ".git/objects")
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
-
-
-@pytest.fixture
-def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
-    with Otto.at(repo, tmp_path / "signals") as made:
-        yield made
 
 
 def found(repo: Path, check: str) -> list[Finding]:

@@ -10,17 +10,12 @@ import pytest
 from otto_core.git.repository import GitRepository
 from otto_core.resume import Limits, resume
 from otto_core.slots import Slot, is_borrowed
-from tests.builders import git, make_repo
+from tests.builders import git
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import content, feature, run_plan, write_plan
 from tests.waiting import until
 
 WHERE = feature("one", 'echo "$OTTO_WORKTREE" > one.txt')
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
 
 
 @pytest.fixture

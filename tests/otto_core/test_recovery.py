@@ -21,17 +21,12 @@ from otto_core.resume import Limits, resume
 from otto_core.runlock import hold
 from otto_core.state import Run
 from otto_core.transitions import TRANSITIONS
-from tests.builders import git, make_repo
+from tests.builders import git
 from tests.otto_core.runs import content, run_plan, writes
 
 
 class Cut(Exception):
     """Stands for the instant at which the driver died."""
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
 
 
 def cut_off(repo: Path, monkeypatch: pytest.MonkeyPatch, *, after_swap: bool) -> Run:

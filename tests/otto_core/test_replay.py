@@ -1,6 +1,6 @@
 """The replay table, row by row, with real runs: what a resume executes and repeats in each state (X4)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -75,17 +75,6 @@ ENDS = {
     **dict.fromkeys((S.HELD, S.FAILED), S.FAILED),
     S.SKIPPED: S.SKIPPED,
 }
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
-
-
-@pytest.fixture
-def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
-    with Otto.at(repo, tmp_path / "signals") as made:
-        yield made
 
 
 @pytest.mark.parametrize("state", S)

@@ -18,13 +18,8 @@ from otto_core.report import (
 )
 from otto_core.state import Run
 from planner.violations import Violation
-from tests.builders import RunBuilder, make_repo, reason, shop_run, task
+from tests.builders import RunBuilder, reason, shop_run, task
 from tests.otto_core.simulation import a_contention
-
-
-@pytest.fixture
-def repo(tmp_path: Path) -> Path:
-    return make_repo(tmp_path)
 
 
 def landed(run: Run) -> set[str]:
