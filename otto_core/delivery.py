@@ -38,7 +38,7 @@ from otto_core.proposal import Contained, FastForward, MergeCommit, contains, pr
 from otto_core.recover import unlock_refs
 from otto_core.recovery import Tip, astray
 from otto_core.refnames import run_ref
-from otto_core.runlock import hold, hold_delivery, is_driven
+from otto_core.runlock import hold, hold_delivery
 from otto_core.sandbox import choose
 from otto_core.session import Session, open_session
 from otto_core.state import Run
@@ -230,13 +230,19 @@ def _result(repository: GitRepository, journal: Journal, run: Run) -> Oid:
     result = repository.ref(run_ref(run.id, "tip"))
     if run.tip == run.start.base and (result is None or str(result) == run.tip):
         raise UsageError(f"{run.id} has landed nothing", hint=f"otto status {run.id}")
-    driven = is_driven(repository.store, run.id)
-    now = journal.refresh(run)  # asked in this order: a swap that no driver is about is journalled by now
-    if result is not None and (driven or now.landing is not None or now.tip != run.tip):
+    now = journal.refresh(run)  # asked in this order: a swap that was seen is journalled by now as begun
+    if result is not None and str(result) in _landed_since(run, now):
         return result
     if (moved := astray(run, Tip(str(result) if result else None), "land")) is not None:
         raise moved
     return Oid(hex=run.tip)
+
+
+def _landed_since(run: Run, now: Run) -> set[str]:
+    """Name the commits that a driver may have moved a run's tip to between two looks at its journal."""
+    since = {task.commit for task in now.tasks.values()} - {task.commit for task in run.tasks.values()}
+    landing = now.tasks[now.landing].landing if now.landing else None
+    return {commit for commit in (*since, landing and landing.candidate) if commit}
 
 
 def _unless_there(repository: GitRepository, run: Run, at: Oid, result: Oid) -> Run:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from merge.objects import Oid
 from merge.swap import Lost, SwapBusy, SwapRefused, swap
 from otto_core.errors import RepositoryUnusable
-from otto_core.git.program import git
+from otto_core.git.program import git, unless_killed
 from otto_core.git.repository import GitRepository
 
 
@@ -37,13 +37,14 @@ def pin(repository: GitRepository, ref: str, commit: Oid) -> None:
 def unpin(repository: GitRepository, refs: Mapping[str, str]) -> list[str]:
     """Delete refs, each only from the commit where it was seen; gives those that have moved from there.
 
-    Git does it, under its lock of the packed refs, from what it reads under that lock.
+    Git does it, under its lock of the packed refs, from what it reads under that lock. Of a symbolic ref, the
+    ref itself goes, and not what it names.
 
     Raises:
         RepositoryUnusable: one cannot be deleted.
 
     """
-    if not refs or not _refusal_to_delete(repository, refs):
+    if _refusal_to_delete(repository, refs) is None:
         return []
     moved = []
     for ref, at in refs.items():
@@ -59,6 +60,7 @@ def unpin(repository: GitRepository, refs: Mapping[str, str]) -> list[str]:
 
 def _refusal_to_delete(repository: GitRepository, refs: Mapping[str, str]) -> str | None:
     """Delete refs, all or none; gives what git says against it."""
-    orders = "".join(f"delete {ref}\0{at}\0" for ref, at in refs.items())
+    orders = "".join(f"option no-deref\0delete {ref}\0{at}\0" for ref, at in refs.items())
     done = git("update-ref", "-z", "--stdin", git_dir=repository.common_dir, stdin=orders.encode())
+    unless_killed(done, "the git that deleted refs")
     return None if done.code == 0 else done.err.decode("utf-8", "replace").strip()

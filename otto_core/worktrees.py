@@ -22,7 +22,7 @@ from otto_core.capture import Completed
 from otto_core.conversion import VERBATIM, alone, attributes_of, conversion_of
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.private import prepare_private
-from otto_core.git.program import git, must
+from otto_core.git.program import git, must, unless_killed
 from otto_core.git.repository import GitRepository, blob_id
 from otto_core.index import encode
 from otto_core.refill import carry_out, directories_of, plan
@@ -57,12 +57,17 @@ def overlay(slot: Slot, repository: GitRepository, tree: Oid) -> bool:
 
     Content is converted by the base's attributes, as it will be when it is captured.
     False where git will not write that tree; the slot is then to be reset again.
+
+    Raises:
+        RepositoryUnusable: git was killed.
+
     """
     index = slot.own / "overlay.index"
     renew(slot, repository, attributes_of(repository, slot.known.tree))
     places.write_new(index, proven_index(slot.known))
     try:
-        return _read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)}).code == 0
+        done = _read_tree(slot, tree, {"GIT_INDEX_FILE": str(index)})
+        return unless_killed(done, f"the git that filled {slot.path}").code == 0
     finally:
         index.unlink()
 

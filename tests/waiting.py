@@ -7,7 +7,7 @@ from otto_core import kernel
 from otto_core.process import MARKER
 
 PATIENCE_S = 60.0
-"""How long a test waits for what has to come about, on a machine with twenty others at work."""
+"""How long a test waits for what has to come about, also on a machine that is busy with much else."""
 
 
 def until(holds: Callable[[], bool]) -> None:

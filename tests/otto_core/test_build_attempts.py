@@ -10,6 +10,7 @@ import pytest
 
 from otto_core import attempts
 from otto_core import events as ev
+from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from otto_core.occupancy import Occupant, occupy
@@ -19,6 +20,7 @@ from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.held import newest
 from tests.otto_core.runs import content, feature, first_failure, reason_of, run_plan, writes
+from tests.otto_core.test_git import wrap_git
 
 
 @pytest.fixture
@@ -230,6 +232,26 @@ def test_retry_from_attempt_passes_over_one_that_never_began(
         run_plan(repo, task)
     run = resume(GitRepository.discover(repo), newest(repo).id, Limits())
     assert content(repo, run, "mine.txt") == "1\n3"
+
+
+KILLED = """#!/bin/sh
+case "$GIT_INDEX_FILE $* " in *overlay.index*" read-tree "*) kill -KILL $$;; esac
+exec {git} "$@"
+"""
+
+
+def test_i7_a_git_that_is_killed_as_it_lays_the_last_attempt_over_the_base_drops_none_of_it(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = feature(
+        "mine", "echo $OTTO_ATTEMPT >> mine.txt", verify=["grep -q 2 mine.txt"], retry_from="attempt"
+    )
+    with monkeypatch.context() as patch:
+        wrap_git(tmp_path, KILLED, patch)
+        with pytest.raises(RepositoryUnusable, match="was ended by signal 9"):
+            run_plan(repo, task)
+    run = resume(GitRepository.discover(repo), newest(repo).id, Limits())
+    assert content(repo, run, "mine.txt") == "1\n2"
 
 
 def test_retry_from_tip_starts_anew(repo: Path) -> None:

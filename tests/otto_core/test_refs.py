@@ -8,6 +8,7 @@ from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.refs import pin, unpin
 from tests.builders import git, make_repo
+from tests.otto_core.test_git import wrap_git
 
 LOOSE, PACKED, NESTED = (f"refs/otto/runs/r-1/{name}" for name in ("loose", "packed", "tasks/a/attempt-1"))
 
@@ -52,6 +53,32 @@ def test_r_s9_a_lock_that_stays_is_told_and_nothing_else_is_kept(repo: Path) -> 
     with pytest.raises(RepositoryUnusable, match=r"loose cannot be deleted: .*loose\.lock"):
         unpin(GitRepository.discover(repo), {NESTED: head, LOOSE: head})
     assert left(repo) == [LOOSE, PACKED]
+
+
+def test_i8_a_branch_that_a_pin_was_made_to_name_stays(repo: Path) -> None:
+    head = git(repo, "rev-parse", "main")
+    git(repo, "branch", "precious")
+    git(repo, "symbolic-ref", LOOSE, "refs/heads/precious")
+    assert unpin(GitRepository.discover(repo), {LOOSE: head, PACKED: head}) == []
+    assert left(repo) == [NESTED]
+    assert git(repo, "rev-parse", "precious") == head
+
+
+KILLED = """#!/bin/sh
+case " $* " in *" update-ref "*) kill -KILL $$;; esac
+exec {git} "$@"
+"""
+
+
+def test_a_git_that_is_killed_before_it_deleted_anything_is_told(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = git(repo, "rev-parse", "main")
+    with monkeypatch.context() as patch:
+        wrap_git(tmp_path, KILLED, patch)
+        with pytest.raises(RepositoryUnusable, match="was ended by signal 9"):
+            unpin(GitRepository.discover(repo), {LOOSE: head})
+    assert LOOSE in left(repo)
 
 
 def test_the_users_hooks_have_no_say_in_it(repo: Path) -> None:

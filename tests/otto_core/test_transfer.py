@@ -3,13 +3,15 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from otto_core.runlock import hold_delivery
+from otto_core.refnames import run_ref
+from otto_core.runlock import hold, hold_delivery
 from tests.builders import git
-from tests.otto_core.deliveries import looks, otto
+from tests.otto_core.deliveries import RUN, looks, otto
 
 
 @pytest.fixture
@@ -145,3 +147,17 @@ def test_two_landings_at_once_are_told_apart(repo: Path) -> None:
         assert "cut off" not in otto(repo, "status").stderr
     assert done.exit_code == 6
     assert f"landed by {os.getpid()}@" in done.stderr
+
+
+@pytest.mark.parametrize("driven", [False, True])
+def test_r_x10_a_tip_that_somebody_moved_does_not_land_whoever_drives_its_run(
+    repo: Path, driven: bool
+) -> None:
+    ref, before = run_ref(RUN, "tip"), git(repo, "rev-parse", "main")
+    other = git(repo, "commit-tree", "-p", git(repo, "rev-parse", ref), "-m", "another", f"{ref}^{{tree}}")
+    git(repo, "update-ref", ref, other)
+    with hold(repo / ".git/otto", RUN) if driven else nullcontext():
+        done = otto(repo, "land")
+    assert done.exit_code == 10, done.output
+    assert f"moved {ref} to {other}" in done.stderr
+    assert git(repo, "rev-parse", "main") == before

@@ -59,6 +59,7 @@ def test_i8_a_landing_killed_at_any_step_ends_as_an_undisturbed_one(
 def test_a_landing_killed_before_its_move_was_noted_as_seen_is_there_already(
     repo: Path, undisturbed: Looks
 ) -> None:
+    otto(repo, "status")  # where a person sees main before it moves
     kill(repo, "_append", 3, "after")
     done = otto(repo, "land")
     assert done.exit_code == 0, done.stderr
