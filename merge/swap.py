@@ -65,7 +65,7 @@ def swap(
     while True:
         try:
             with _locked(repo, ref, deadline, wait) as transaction:
-                actual = _value(repo, ref)
+                actual = value(repo, ref)
                 if cut_off and actual == new:
                     return Swapped()
                 if actual != expected:
@@ -73,8 +73,10 @@ def swap(
                 transaction.set_target(ref, new, message=message)
             return Swapped()
         except GitError as exc:  # of the commit, which may have come about all the same
-            if not _passes(exc) or time.monotonic() >= deadline:
+            if not _passes(exc):
                 raise
+            if time.monotonic() >= deadline:
+                raise SwapBusy(f"{ref} could not be written in {wait:g} s: {exc}") from exc
             cut_off = True
 
 
@@ -124,7 +126,8 @@ def _passes(exc: GitError) -> bool:
     )
 
 
-def _value(repo: Repository, ref: str) -> Oid | None:
+def value(repo: Repository, ref: str) -> Oid | None:
+    """Give the id that a ref holds, be there such an object or not (SwapRefused for a symbolic ref)."""
     found = repo.references.get(ref)
     if found is None:
         return None

@@ -322,6 +322,7 @@ async def _first_end(child: Child, tree: Tree, command: Command, stop: Stop) -> 
                 return_when=asyncio.FIRST_COMPLETED,
             )
             if exited.done():
+                exited.result()
                 return "exit"
             if stopped.done():
                 return "stop"
@@ -335,11 +336,12 @@ async def _first_end(child: Child, tree: Tree, command: Command, stop: Stop) -> 
 
 
 async def _exit_of(child: Child) -> None:
-    """Wait for the leader's end: by a pidfd, or by a thread where the system has none."""
-    if not hasattr(os, "pidfd_open"):
+    """Wait for the leader's end: by a pidfd, or by a thread where the system has none, or none left."""
+    try:
+        pidfd = os.pidfd_open(child.pid)
+    except (AttributeError, OSError):
         await asyncio.to_thread(child.wait)
         return
-    pidfd = os.pidfd_open(child.pid)
     try:
         await readable(pidfd, None)
         child.wait()

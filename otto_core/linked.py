@@ -82,8 +82,6 @@ def identity(repository: GitRepository) -> dict[str, str]:
 
 @contextmanager
 def unregistered_after(slot: Slot, repository: GitRepository) -> Iterator[None]:
-    """Remove a slot's entry in the end, however the end comes."""
-    try:
-        yield
-    finally:
-        unregister(slot, repository)
+    """Remove a slot's entry in the end; where that is a failure, it stays for whoever salvages the slot."""
+    yield
+    unregister(slot, repository)

@@ -1,7 +1,7 @@
 """Bring the journal in line with Git after a crash: the journal follows Git, never the reverse."""
 
 from merge.candidate import Landed
-from merge.objects import Oid
+from merge.objects import GitError, Oid
 from otto_core import events as ev
 from otto_core.contracts import versions
 from otto_core.errors import Locked, RepositoryUnusable
@@ -33,6 +33,9 @@ def reconcile_all(repository: GitRepository, journal: Journal) -> list[str]:
             continue
         except RepositoryUnusable as error:
             problems.append(f"{run_id}: {error.message}; {error.hint}")
+            continue
+        except GitError as error:
+            problems.append(f"{run_id}: {error}; git fsck")
             continue
         if run.landing is not None and (unknown := run.tasks[run.landing].undetermined):
             problems.append(f"{run_id}: {ask(run, unknown).message}; otto resume {run_id}")
@@ -81,7 +84,7 @@ def tip_of(repository: GitRepository, run: Run) -> Tip:
     landed = Landed(Oid(hex=run.start.base))
     try:
         landed.update(repository.repo, tip)
-    except (KeyError, ValueError):
+    except (KeyError, ValueError, GitError):
         return Tip(str(tip), on_base=False)
     found = landed.find(run.id, run.landing) if run.landing else None
     return Tip(str(tip), str(found) if found else None)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from merge.objects import Oid
-from merge.swap import Lost, SwapBusy, SwapRefused, swap
+from merge.swap import Lost, SwapBusy, SwapRefused, swap, value
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.program import git, unless_killed
 from otto_core.git.repository import GitRepository
@@ -19,7 +19,7 @@ def pin(repository: GitRepository, ref: str, commit: Oid) -> None:
 
     """
     try:
-        outcome = swap(repository.repo, ref, repository.ref(ref), commit)
+        outcome = swap(repository.repo, ref, value(repository.repo, ref), commit)
     except (SwapBusy, SwapRefused, ValueError) as error:
         raise RepositoryUnusable(
             str(error), hint="check `git fsck` and `git for-each-ref refs/otto`"

@@ -30,13 +30,15 @@ def adopt_commits(
     than `MAX_ADOPTED`.
 
     Whatever ends it on the way, no object is there that needs one which is not.
+
+    Raises:
+        GitError: the user's repository takes no object.
+
     """
     try:
         foreign = pygit2.Repository(str(own_git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
         foreign.odb.add_disk_alternate(str(objects))
         lacking = _lacking(repository.repo, foreign, objects, head)
-        for oid in lacking:
-            repository.repo.odb.write(*foreign.odb.read(oid))
         subjects = []
         commit = foreign[head].peel(pygit2.Commit)
         while commit.id in lacking:
@@ -44,9 +46,15 @@ def adopt_commits(
             if not commit.parent_ids:
                 break
             commit = foreign[commit.parent_ids[0]].peel(pygit2.Commit)
-        return tuple(reversed(subjects))
     except (pygit2.GitError, KeyError, ValueError, OSError, zlib.error):
         return None
+    for oid in lacking:
+        try:
+            found = foreign.odb.read(oid)
+        except (pygit2.GitError, KeyError):
+            return None
+        repository.repo.odb.write(*found)
+    return tuple(reversed(subjects))
 
 
 def _message_of(commit: pygit2.Commit) -> str:

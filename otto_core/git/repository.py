@@ -151,8 +151,12 @@ class GitRepository:
             ) from error
 
     def has(self, oid: Oid) -> bool:
-        """Tell whether an object is there."""
-        return oid in self.repo
+        """Tell whether an object is there and has not lost its beginning, as a power cut may leave one."""
+        try:
+            self.repo.odb.read_header(oid)
+        except (KeyError, pygit2.GitError):
+            return False
+        return True
 
     def tree_of(self, commit: Oid) -> Oid:
         """Give the tree of a commit."""

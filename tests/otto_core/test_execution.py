@@ -1,6 +1,7 @@
 """Executions: limits, trees that must end, and what is passed, swept and in a namespace."""
 
 import asyncio
+import errno
 import inspect
 import os
 import resource
@@ -158,6 +159,22 @@ def test_a_program_that_does_not_exist_is_told_apart_from_one_that_fails(command
     ending = run(command("no-such-program"))
     assert isinstance(ending, NotStarted)
     assert "no-such-program" in ending.message
+
+
+def test_where_no_file_is_left_to_watch_a_command_by_it_is_not_blamed(
+    command: Compose, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: int) -> int:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    composed = command("sh", "-c", "sleep 0.1; exit 3")
+    if composed.cage:  # a namespace is watched by nothing else
+        with pytest.raises(OSError, match="Too many open files"):
+            run(composed)
+    else:
+        assert isinstance(ending := run(composed), Exited)
+        assert ending.code == 3
 
 
 def test_only_the_given_environment_and_the_marker_reach_the_command(

@@ -1,13 +1,21 @@
 """`isolation: linked`: slots that are linked worktrees of the user's repository while they are borrowed."""
 
+import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from otto_core import attempts
+from otto_core.errors import RepositoryUnusable
+from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
+from otto_core.refnames import task_ref
+from otto_core.resume import Limits, resume
 from tests.builders import git, make_repo
+from tests.otto_core.held import newest
 from tests.otto_core.runs import content, feature, fingerprint, run_plan, write_plan, writes
 from tests.otto_core.sandboxes import NAMESPACE
 from tests.waiting import until
@@ -61,6 +69,23 @@ def test_what_a_task_does_to_its_entry_harms_nothing_of_ottos(repo: Path) -> Non
     spoil = f"{entry}; echo x > mine.txt"
     run = run_plan(repo, feature("mine", spoil), writes("after") | {"depends_on": ["mine"]})
     assert run.outcome is Outcome.LANDED
+    assert not (repo / ".git/worktrees").exists()
+
+
+def test_r_s3_what_an_attempt_committed_is_kept_though_the_machine_refused_to_capture_it(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    commits = "echo 1 > mine.txt; git add -A; git commit -qm Mine; echo 2 > mine.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "keep", full)
+        with pytest.raises(RepositoryUnusable, match="No space left"):
+            run_plan(repo, feature("mine", commits))
+    run = resume(GitRepository.discover(repo), newest(repo).id, Limits())
+    assert run.outcome is Outcome.LANDED
+    assert git(repo, "log", "-1", "--format=%s", task_ref(run.id, "mine", "evidence-1")) == "Mine"
     assert not (repo / ".git/worktrees").exists()
 
 

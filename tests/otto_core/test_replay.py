@@ -1,5 +1,6 @@
 """The replay table, row by row, with real runs: what a resume executes and repeats in each state (X4)."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from tests.builders import git, make_repo
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.killed_runs import carriers
 from tests.otto_core.runs import feature, run_plan
+from tests.waiting import until
 
 S = TaskStatus
 PERSON = "ada@workshop"
@@ -215,3 +217,27 @@ def test_r_x10_a_landing_that_nobody_can_determine_waits_for_a_person_though_the
     assert after.outcome is Outcome.WAITING
     decide_on(repository, run.id, lambda now: verb(now, "one", PERSON))
     assert resume(repository, run.id, Limits()).outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize("torn", [False, True], ids=["gone", "torn"])
+@pytest.mark.parametrize("swapped", [False, True], ids=["before the swap", "after it"])
+def test_r_x10_a_candidate_whose_commit_a_power_cut_took_keeps_no_other_run_from_its_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, swapped: bool, torn: bool
+) -> None:
+    repo = make_repo(tmp_path)
+    live = die_at(monkeypatch, ev.LandingApplied if swapped else ev.LandingStarted, before=swapped)
+    with pytest.raises(Killed):
+        run_plan(repo, feature("one", "echo 1 > one.txt"))
+    live()
+    run = newest(repo)
+    landing = run.tasks["one"].landing
+    assert landing is not None
+    lost = repo / ".git/objects" / landing.candidate[:2] / landing.candidate[2:]
+    lost.unlink()
+    if torn:
+        lost.touch()
+    second = int(time.time())
+    until(lambda: int(time.time()) > second)  # so that the next candidate is another commit
+    assert run_plan(repo, feature("two", "echo 2 > two.txt")).outcome is Outcome.LANDED
+    after = resume(GitRepository.discover(repo), run.id, Limits())
+    assert after.outcome is (Outcome.WAITING if swapped else Outcome.LANDED)
