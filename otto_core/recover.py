@@ -15,6 +15,7 @@ from merge.paths import show
 from otto_core import events as ev
 from otto_core.aside import find_aside
 from otto_core.attempts import lost
+from otto_core.bystanders import bystander
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.journal import Journal
@@ -134,9 +135,10 @@ def _salvage(slot: Slot, repository: GitRepository) -> None:
                 salvage(slot, repository)
                 return
         if time.monotonic() >= deadline:
+            who = bystander([slot.lock_file]) or "another process"
             raise RepositoryUnusable(
-                f"another Otto uses {show(fsencode(slot.path))}, where an attempt was left unfinished",
-                hint="wait for it, then do this again",
+                f"{who} uses {show(fsencode(slot.path))}, where an attempt was left unfinished",
+                hint="wait for it, or end it; then do this again",
             )
         time.sleep(_POLL_S)
 

@@ -84,6 +84,11 @@ class Slot:
         return self.filling
 
     @property
+    def lock_file(self) -> Path:
+        """The file whose lock whoever uses the slot holds."""
+        return self.own.with_name(f"{self.own.name}.lock")
+
+    @property
     def git_dir(self) -> Path:
         """The git directory that reset and snapshot use."""
         return self.own / "git"
@@ -208,7 +213,7 @@ def borrow(root: Path, kind: str) -> Iterator[Slot]:
 @contextmanager
 def claim(slot: Slot) -> Iterator[bool]:
     """Take a slot's lock if nobody uses the slot; gives whether that was so."""
-    lock = portalocker.Lock(slot.own.with_name(f"{slot.own.name}.lock"), mode="a", timeout=0)
+    lock = portalocker.Lock(slot.lock_file, mode="a", timeout=0)
     try:
         slot.lock = lock.acquire(fail_when_locked=True).fileno()
     except portalocker.LockException:
@@ -224,7 +229,7 @@ def claim(slot: Slot) -> Iterator[bool]:
 def is_borrowed(slot: Slot) -> bool:
     """Tell whether a living process uses a slot. Writes nothing; takes its lock for an instant."""
     try:
-        with slot.own.with_name(f"{slot.own.name}.lock").open("rb") as file:
+        with slot.lock_file.open("rb") as file:
             return not take(file, shared=True)
     except (FileNotFoundError, NotADirectoryError):
         return False
@@ -236,7 +241,7 @@ def _lock_free_slot(root: Path, kind: str) -> tuple[portalocker.Lock, Slot]:
         own.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number in count():
             slot = Slot.below(root, f"{kind}-{number}")
-            lock = portalocker.Lock(own / f"{kind}-{number}.lock", mode="a", timeout=0, fail_when_locked=True)
+            lock = portalocker.Lock(slot.lock_file, mode="a", timeout=0, fail_when_locked=True)
             with suppress(portalocker.LockException):
                 slot.lock = lock.acquire().fileno()
                 if not is_frozen(slot.path):

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from otto_core import recover
+from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
+from otto_core.model import Outcome
 from otto_core.resume import Limits, resume
 from otto_core.slots import Slot, is_borrowed
-from tests.builders import git
+from tests.builders import git, make_repo
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.runs import content, feature, run_plan, write_plan
 from tests.waiting import until
@@ -57,3 +60,24 @@ def test_r_s10_i13_a_worktree_that_a_dead_drivers_git_still_writes_to_is_nobodys
     (held / "go").touch()
     until(lambda: not is_borrowed(first))
     assert git(repo, "status", "--porcelain") == ""
+
+
+def test_r_x3_who_still_uses_the_worktree_of_a_lost_attempt_is_named_and_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filter of the user's hangs while git converts what the attempt wrote, and Otto is killed."""
+    repo = make_repo(tmp_path, {".gitattributes": "*.txt filter=slow\n"})
+    go = tmp_path / "signals/filter.go"
+    with Otto.at(repo, tmp_path / "signals") as otto:
+        git(repo, "config", "filter.slow.clean", f"{otto.hold('filter')}; cat")
+        otto.build(feature("one", "echo 1 > one.txt"), until="filter")
+        otto.kill()
+        run = newest(repo)
+        with monkeypatch.context() as patch:
+            patch.setattr(recover, "_PATIENCE_S", 0.1)
+            with pytest.raises(
+                RepositoryUnusable, match=r"process \d+ \(.+\), by an open file, uses .*slot-0"
+            ):
+                resume(GitRepository.discover(repo), run.id, Limits())
+        go.touch()
+        assert resume(GitRepository.discover(repo), run.id, Limits()).outcome is Outcome.LANDED
