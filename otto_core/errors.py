@@ -61,11 +61,16 @@ class RepositoryUnusable(OttoError):
     exit_code = ExitCode.REPOSITORY
 
 
-class GitKilled(RepositoryUnusable):
-    """Somebody ended a git program of Otto's, such as the system for want of memory.
+class GitUnfinished(RepositoryUnusable):
+    """A git program of Otto's did not come to an end of its own.
 
-    It says nothing of what that git was working on.
+    It could not be started, was killed, or took too long: that says nothing of what it was working on.
+    `mend` is what helps; the hint adds that the same is to be done again.
     """
+
+    def __init__(self, message: str, *, mend: str) -> None:
+        super().__init__(message, hint=f"{mend}; then do this again")
+        self.mend = mend
 
 
 class Locked(OttoError):

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from typing import Final
 
 from merge.objects import GitError
-from otto_core.errors import GitKilled, RepositoryUnusable
+from otto_core.errors import GitUnfinished, RepositoryUnusable
 
 _OF_THE_MACHINE: Final = frozenset(
-    {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE}
+    {
+        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
+        *(errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM),
+    }
 )
 _REFUSALS: Final = _OF_THE_MACHINE | {errno.EACCES, errno.EPERM}
 
@@ -23,7 +26,7 @@ def refusals(then: str) -> Iterator[None]:
     """Translate what a disk, or libgit2 on its behalf, refuses; `then` is what to type when that is mended.
 
     Raises:
-        RepositoryUnusable: it refused something, or a git was killed. Any other failure passes as it is.
+        RepositoryUnusable: it refused something, or a git of Otto's. Any other failure passes as it is.
 
     """
     try:
@@ -32,20 +35,20 @@ def refusals(then: str) -> Iterator[None]:
         if error.errno is not None and error.errno not in _REFUSALS:  # none where libgit2 says it
             raise
         raise _told(error, then) from error
-    except GitKilled as error:
-        raise RepositoryUnusable(error.message, hint=f"see whether memory is short; then {then}") from error
+    except GitUnfinished as error:
+        raise RepositoryUnusable(error.message, hint=f"{error.mend}; then {then}") from error
     except GitError as error:  # it carries no number that would tell more
         raise _told(error, then) from error
 
 
 def is_of_the_machine(error: BaseException) -> bool:
-    """Tell whether the machine refused something, its disk, its open files, a git, whatever the thing was.
+    """Tell whether the machine refused something, its disk, a process, a git, whatever the thing was.
 
     libgit2 only reads and writes objects and refs, and tells a full disk in the words of what had failed last
     before (libgit2 1.9.7): they say nothing of a task. pygit2 gives some as an OSError with no number.
     """
     match error:
-        case GitError() | GitKilled():
+        case GitError() | GitUnfinished():
             return True
         case OSError(errno=None):
             return type(error) is OSError
@@ -55,8 +58,16 @@ def is_of_the_machine(error: BaseException) -> bool:
             return any(words in str(error) for words in _SAID)
 
 
+def remedy(error: Exception) -> str:
+    """Say what helps where the machine refused something."""
+    match error:
+        case OSError(errno=errno.EAGAIN | errno.ENOMEM):
+            return "see whether memory is short, or how many processes may run (`ulimit -u`)"
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return "raise the limit of open files, such as with `ulimit -n 1024`"
+        case _:
+            return "check that the disk is not full and can be written"
+
+
 def _told(error: Exception, then: str) -> RepositoryUnusable:
-    return RepositoryUnusable(
-        f"Otto could not go on: {error}",
-        hint=f"check that the disk is not full and can be written; then {then}",
-    )
+    return RepositoryUnusable(f"Otto could not go on: {error}", hint=f"{remedy(error)}; then {then}")

@@ -3,7 +3,6 @@
 A scrubbed environment, the C locale, no hooks, no file-system monitor, no automatic gc and a time limit.
 """
 
-import errno
 import os
 import re
 import signal
@@ -11,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from otto_core.capture import Completed, capture
-from otto_core.errors import GitKilled, RepositoryUnusable
+from otto_core.errors import GitUnfinished, RepositoryUnusable
+from otto_core.refusals import is_of_the_machine, remedy
 
 _SAFE_OPTIONS = (
     "core.hooksPath=/dev/null",
@@ -55,7 +55,8 @@ def git(
     `keep` names open files whose locks last until git has ended, also where this process is killed first.
 
     Raises:
-        RepositoryUnusable: there is no git program, or it hangs.
+        GitUnfinished: there is no git program, it could not be started, or it hangs.
+        RepositoryUnusable: the directory to work in is none, or may not be entered.
 
     """
     places = [f"--git-dir={git_dir}", *([f"--work-tree={work_tree}"] if work_tree else [])]
@@ -66,7 +67,8 @@ def git_from(start: Path, *args: str) -> Completed:
     """Run the git program in the repository that it finds from a directory on, upwards.
 
     Raises:
-        RepositoryUnusable: there is no git program, or it hangs.
+        GitUnfinished: there is no git program, it could not be started, or it hangs.
+        RepositoryUnusable: the directory is none, or may not be entered.
 
     """
     return _run(args, cwd=start)
@@ -85,34 +87,35 @@ def _run(
     try:
         return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin, keep=keep)
     except OSError as error:
-        raise RepositoryUnusable(f"git could not run: {error}", hint=_hint(error)) from error
+        if error.filename == cwd:  # a task can take its directory away: that is no fault of the machine
+            raise RepositoryUnusable(
+                f"git could not run in {cwd}: {error.strerror}", hint="mend that, then do this again"
+            ) from error
+        raise GitUnfinished(f"git could not run: {error}", mend=_mend(error)) from error
 
 
-def _hint(error: OSError) -> str:
+def _mend(error: OSError) -> str:
     """Say what helps where git could not be run, or did not end."""
     match error:
         case FileNotFoundError(filename="git") | NotADirectoryError(filename="git"):
             return "install git 2.38 or newer"
         case TimeoutError():
-            return "see what it waits for, such as a slow disk; then do this again"
-        case OSError(errno=errno.EMFILE | errno.ENFILE):
-            return "raise the limit of open files, such as with `ulimit -n 1024`; then do this again"
+            return "see what it waits for, such as a slow disk"
+        case _ if is_of_the_machine(error):
+            return remedy(error)
         case _:
-            return "mend that, then do this again"
+            return "mend that"
 
 
 def unless_killed(done: Completed, doing: str) -> Completed:
     """Give a git command that came to an end of its own, be it a crash.
 
     Raises:
-        GitKilled: it did not.
+        GitUnfinished: it did not.
 
     """
     if done.code < 0 and -done.code not in _CRASHES:
-        raise GitKilled(
-            f"{doing} was ended by signal {-done.code}",
-            hint="see whether memory is short; then do this again",
-        )
+        raise GitUnfinished(f"{doing} was ended by signal {-done.code}", mend="see whether memory is short")
     return done
 
 
@@ -120,7 +123,7 @@ def must(done: Completed, doing: str) -> bytes:
     """Give the output of a git command that has to succeed.
 
     Raises:
-        RepositoryUnusable: it did not; the message carries what git said. GitKilled where it was not let.
+        RepositoryUnusable: it did not; the message carries what git said. GitUnfinished where it was not let.
 
     """
     if unless_killed(done, doing).code != 0:

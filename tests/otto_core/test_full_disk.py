@@ -15,9 +15,9 @@ import pygit2
 import pytest
 
 from merge.objects import GitError, Oid, Signature, write_blob, write_commit, write_tree
-from otto_core import attempts, checks, keeping, setup
+from otto_core import attempts, checks, execution, keeping, setup
 from otto_core.aside import find_aside
-from otto_core.errors import ExitCode, RepositoryUnusable
+from otto_core.errors import ExitCode, GitUnfinished, RepositoryUnusable
 from otto_core.git.adoption import adopt_commits
 from otto_core.git.private import prepare_private
 from otto_core.git.repository import GitRepository
@@ -194,6 +194,9 @@ def test_an_object_that_could_not_be_written_is_told_as_that(
     [
         (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), True),
         (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), True),
+        (BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)), True),
+        (OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), True),
+        (GitUnfinished("git could not run: no matter why", mend=""), True),
         (OSError("failed to write out file: No space left on device"), True),
         (GitError("config value 'core.autocrlf' was not found"), True),
         (RepositoryUnusable("error: unable to write file: No space left on device", hint=""), True),
@@ -253,6 +256,23 @@ def test_b6_what_the_machine_refuses_otto_costs_no_attempt_anything(
         patch.setattr(module, function, refuse)
         with pytest.raises(RepositoryUnusable, match=re.escape(str(error))):
             run_plan(repo, writes("one"), verify={"each": ["true"]})
+    is_gone_on_with(repo)
+
+
+@pytest.mark.parametrize("number", [errno.EAGAIN, errno.ENOMEM], ids=errno.errorcode.get)
+def test_b6_a_command_for_which_the_machine_has_no_process_costs_the_attempt_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    repo = make_repo(tmp_path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, "spawn", refuse)
+        with pytest.raises(RepositoryUnusable, match=os.strerror(number)) as told:
+            run_plan(repo, feature("one", "echo > one.txt", max_attempts=1))
+    assert "ulimit -u" in told.value.hint
     is_gone_on_with(repo)
 
 

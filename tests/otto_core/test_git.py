@@ -1,15 +1,20 @@
 """The edge to git: what its in-memory merge may say, and how its refs and worktrees are read."""
 
+import errno
 import os
+import re
 import resource
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pygit2
 import pytest
 
 from merge.objects import Oid
 from merge.strategies import MergeTreeAnswer, Unavailable
-from otto_core.errors import GitKilled, RepositoryUnusable
+from otto_core.capture import Completed, capture
+from otto_core.errors import GitUnfinished, RepositoryUnusable
 from otto_core.git.private import MergeRepository
 from otto_core.git.program import git_env, git_from, git_version
 from otto_core.git.repository import GitRepository
@@ -101,7 +106,7 @@ def test_a_merge_whose_git_is_killed_is_no_conflict(
 ) -> None:
     ours, theirs = side(repo, a_txt="0\n1\n2\n3\n"), side(repo, a_txt="1\n2\n3\n4\n")
     wrap_git(tmp_path, CRASHING_GIT.replace("ABRT", name), monkeypatch)
-    with pytest.raises(GitKilled, match="git merge-tree was ended by signal"):
+    with pytest.raises(GitUnfinished, match="git merge-tree was ended by signal"):
         merging(repo).merge_tree(ours, theirs)
 
 
@@ -172,7 +177,43 @@ def test_without_git_its_installation_is_the_hint(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RepositoryUnusable, match="could not run") as told:
         git_from(repo, "status")
-    assert told.value.hint == "install git 2.38 or newer"
+    assert told.value.hint == "install git 2.38 or newer; then do this again"
+
+
+def test_a_directory_that_git_cannot_work_in_is_not_taken_for_a_git_that_did_not_run(tmp_path: Path) -> None:
+    """A task can remove its own worktree: that is not to stop a run."""
+    with pytest.raises(RepositoryUnusable, match=r"could not run in .*/gone: No such file") as told:
+        git_from(tmp_path / "gone", "status")
+    assert not isinstance(told.value, GitUnfinished)
+
+
+REFUSED = [
+    BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)),
+    OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "git"),
+    TimeoutError("'git' did not end within 300 s"),
+]
+
+
+@pytest.mark.parametrize("error", REFUSED, ids=str)
+def test_b6_a_git_that_does_not_start_or_end_while_an_attempt_is_captured_costs_the_attempt_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
+) -> None:
+    repo = make_repo(tmp_path, {".gitattributes": "*.txt text\n"})
+
+    def refuse(argv: Sequence[str | bytes], **more: Any) -> Completed:
+        if "update-index" in argv:
+            raise error
+        return capture(argv, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("otto_core.git.program.capture", refuse)
+        with pytest.raises(RepositoryUnusable, match=re.escape(f"git could not run: {error}")) as told:
+            run_plan(repo, feature("one", "echo x > one.txt", max_attempts=1))
+    run = newest(repo)
+    assert told.value.hint.endswith(f"; then otto resume {run.id}")
+    assert "disk is not full" not in told.value.hint
+    assert resume(GitRepository.discover(repo), run.id, Limits()).outcome is Outcome.LANDED
 
 
 def test_a_git_that_is_no_program_is_not_to_be_installed(
@@ -182,7 +223,7 @@ def test_a_git_that_is_no_program_is_not_to_be_installed(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(RepositoryUnusable, match="Permission denied") as told:
         git_from(repo, "status")
-    assert told.value.hint == "mend that, then do this again"
+    assert told.value.hint == "mend that; then do this again"
 
 
 def test_too_many_open_files_are_told_as_such(repo: Path) -> None:
