@@ -3,11 +3,13 @@
 Standard output carries the answer: one that cannot be written is told and is exit 4, when all else is done.
 Standard error only accompanies: what it refuses is dropped, and changes nothing. Readers who left and
 terminals that are gone count for both, and pass as the errors that they are: such a process is to end.
+Who reads slowly is waited for, also where a stream is non-blocking.
 """
 
 import errno
 import io
 import os
+import select
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -63,7 +65,16 @@ def _is_lost(descriptor: int) -> bool:
     return False
 
 
-class _Answer(io.FileIO):
+class _Waiting(io.FileIO):
+    """A file that is waited for where it is non-blocking and full: somebody who shares it made it so."""
+
+    def write(self, data: "ReadableBuffer", /) -> int:
+        while (written := super().write(data)) is None:
+            select.select([], [self], [])
+        return written
+
+
+class _Answer(_Waiting):
     """What standard output writes to."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
@@ -75,7 +86,7 @@ class _Answer(io.FileIO):
             raise Unwritten(error.strerror) from error
 
 
-class _Accompaniment(io.FileIO):
+class _Accompaniment(_Waiting):
     """What standard error writes to."""
 
     def write(self, data: "ReadableBuffer", /) -> int:

@@ -1,5 +1,6 @@
 """Standard streams that are closed, full or left by their reader: the program with real descriptors."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -105,6 +106,23 @@ def test_a_reader_of_standard_error_who_leaves_changes_nothing(repo: Path) -> No
     assert done.returncode == 0
     assert b": landed, 1 of 1 task landed" in done.stdout
     assert landed_and_no_bug(repo)
+
+
+@pytest.mark.parametrize("name", ["stdout", "stderr"])
+def test_a_stream_that_would_not_wait_for_its_reader_is_waited_for(name: str) -> None:
+    """What somebody else made non-blocking (fcntl(2), O_NONBLOCK) is so for all who have it open."""
+    reader, writer = os.pipe()
+    room = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writer, False)
+    os.write(writer, b"x" * room)
+    code = f"import sys; from otto_core.cli import streams; streams.set_up(); sys.{name}.write('x' * 300000)"
+    env = {**os.environ, "PYTHONPATH": str(SOURCES)}
+    out, err = (writer if name == one else None for one in ("stdout", "stderr"))
+    with subprocess.Popen([sys.executable, "-c", code], env=env, stdout=out, stderr=err) as child:
+        os.close(writer)
+        with os.fdopen(reader, "rb") as read:
+            assert len(read.read()) == room + 300_000
+    assert child.returncode == 0
 
 
 def test_no_file_gets_the_place_of_a_closed_stream(tmp_path: Path) -> None:
