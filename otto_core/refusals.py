@@ -17,8 +17,14 @@ _OF_THE_MACHINE: Final = frozenset(
 )
 _REFUSALS: Final = _OF_THE_MACHINE | {errno.EACCES, errno.EPERM}
 
-_SAID: Final = (*map(os.strerror, sorted(_OF_THE_MACHINE)), "Unable to write new index file")
-"""By which words git tells such a refusal: those of the system, and some of its own that come without."""
+_SAID: Final = (
+    *(f": {os.strerror(number)}" for number in sorted(_OF_THE_MACHINE)),
+    *(f"{level}: Unable to write new index file" for level in ("fatal", "error")),
+)
+"""How a line of git's ends that tells such a refusal: with the system's words, or with all that git says.
+
+Nowhere else: git quotes the names of files, and an attempt gives them names.
+"""
 
 
 @contextmanager
@@ -55,7 +61,7 @@ def is_of_the_machine(error: BaseException) -> bool:
         case OSError(errno=number):
             return number in _OF_THE_MACHINE
         case _:
-            return any(words in str(error) for words in _SAID)
+            return any(line.endswith(_SAID) for told in error.args for line in str(told).split("\n"))
 
 
 def remedy(error: Exception) -> str:

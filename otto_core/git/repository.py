@@ -310,8 +310,9 @@ class GitRepository:
                     config[key] = value
                 return path.read_bytes()
         except (OSError, pygit2.GitError) as error:
+            why = error.strerror if isinstance(error, OSError) and error.strerror else error
             raise RepositoryUnusable(
-                f"no temporary file can be written: {error}", hint="make room, or set TMPDIR to another place"
+                f"no temporary file can be written: {why}", hint="make room, or set TMPDIR to another place"
             ) from error
 
     def trusted_config(self, key: str) -> str | None:

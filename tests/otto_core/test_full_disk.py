@@ -29,7 +29,7 @@ from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.full_disk import little_room
 from tests.otto_core.held import newest
-from tests.otto_core.runs import feature, run_plan, writes
+from tests.otto_core.runs import feature, reason_of, run_plan, writes
 
 _BYTES = 64_000_000
 """Of the small file system: a repository, a few runs, and their worktrees."""
@@ -204,12 +204,28 @@ def test_an_object_that_could_not_be_written_is_told_as_that(
         (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), False),
         (NotADirectoryError("slot-0 was replaced by another directory"), False),
         (RepositoryUnusable("fatal: failed to encode 'one.txt' from UTF-16 to UTF-8", hint=""), False),
+        (RepositoryUnusable("converting failed: error: x: No space left on device\nfatal: x", hint=""), True),
+        (RepositoryUnusable("converting failed: fatal: Unable to write new index file", hint=""), True),
+        (RepositoryUnusable("fatal: no encoding for 'No space left on device'", hint=""), False),
+        (RepositoryUnusable("fatal: no encoding for 'x: No space left on device'", hint=""), False),
+        (RepositoryUnusable("fatal: no 'fatal: Unable to write new index file'", hint=""), False),
+        (RepositoryUnusable("fatal: cannot read x/Unable to write new index file", hint=""), False),
+        (KeyError("failed to open 'x': No space left on device"), True),
         (RecursionError(), False),
     ],
     ids=str,
 )
 def test_what_the_machine_refuses_is_told_from_what_an_attempt_left(error: Exception, machine: bool) -> None:
     assert is_of_the_machine(error) is machine
+
+
+def test_a_file_that_is_named_like_what_a_machine_says_makes_no_run_stop(tmp_path: Path) -> None:
+    """Git names the file that it cannot convert."""
+    repo = make_repo(tmp_path, {".gitattributes": "*.txt text working-tree-encoding=UTF-16\n"})
+    names = feature("one", "printf a > 'No space left on device.txt'", owns=["*.txt"], max_attempts=1)
+    run = run_plan(repo, names)
+    assert run.outcome is Outcome.FAILED
+    assert "'No space left on device.txt'" in reason_of(run, "one").message
 
 
 def is_gone_on_with(repo: Path) -> Run:
