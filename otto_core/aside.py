@@ -12,6 +12,7 @@ from typing import Final
 
 from merge.paths import show
 from otto_core.errors import RepositoryUnusable
+from otto_core.places import thaw
 from otto_core.slots import Slot
 from otto_core.worktrees import set_aside
 
@@ -28,6 +29,8 @@ def places_of(root: Path, run: str, task: str, attempt: int) -> tuple[Path, Path
 def put_aside(slot: Slot, run: str, task: str, attempt: int) -> Path | None:
     """Set the worktree of an attempt aside; gives where it is now, None where it is gone.
 
+    One that its task froze is thawed: it could not be moved, now or at any resume.
+
     Raises:
         RepositoryUnusable: it cannot be moved; it is left where it is.
 
@@ -35,6 +38,7 @@ def put_aside(slot: Slot, run: str, task: str, attempt: int) -> Path | None:
     root = slot.path.parent
     kept, beside = places_of(root, run, task, attempt)
     wanted = (beside,) if (root / KEPT).is_symlink() else (kept, beside)  # a link leads to where no one looks
+    thaw(slot.path)
     try:
         return set_aside(slot, *wanted)
     except OSError as error:

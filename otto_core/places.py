@@ -16,6 +16,9 @@ _FLAGS: Final = struct.Struct("l")
 _GET_FLAGS: Final = 0x80006601 | _FLAGS.size << 16
 """FS_IOC_GETFLAGS, as most architectures number it (linux/fs.h); elsewhere it is no request at all."""
 
+_SET_FLAGS: Final = 0x40006602 | _FLAGS.size << 16
+"""FS_IOC_SETFLAGS, likewise."""
+
 _UNCHANGEABLE: Final = 0x10 | 0x20
 """FS_IMMUTABLE_FL, FS_APPEND_FL."""
 
@@ -125,6 +128,26 @@ def is_frozen(path: Path) -> bool:
     finally:
         os.close(directory)
     return bool(_FLAGS.unpack(answer)[0] & _UNCHANGEABLE)
+
+
+def thaw(path: Path) -> bool:
+    """Let a directory itself be changed and moved again where it is frozen; its other flags stay.
+
+    False where that cannot be done, which takes root (CAP_LINUX_IMMUTABLE), or nobody can tell.
+    """
+    try:
+        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return False
+    try:
+        [flags] = _FLAGS.unpack(fcntl.ioctl(directory, _GET_FLAGS, bytes(_FLAGS.size)))
+        if flags & _UNCHANGEABLE:
+            fcntl.ioctl(directory, _SET_FLAGS, _FLAGS.pack(flags & ~_UNCHANGEABLE))
+    except OSError:
+        return False
+    finally:
+        os.close(directory)
+    return True
 
 
 def _is_directory(path: Path) -> bool:

@@ -1,5 +1,8 @@
-"""A task that runs as root can make its worktree immutable: no later attempt or run is stopped by it."""
+"""A task that runs as root can make its worktree immutable: it stops no attempt or run, and is not lost."""
 
+import fcntl
+import os
+import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -7,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from otto_core.aside import find_aside
 from otto_core.examination import examine
 from otto_core.findings import Finding
 from otto_core.git.repository import GitRepository
-from otto_core.model import Outcome
-from otto_core.places import is_frozen
+from otto_core.model import Outcome, TaskStatus
+from otto_core.places import is_frozen, thaw
 from otto_core.resume import Limits, resume
 from tests.builders import git
 from tests.otto_core.cleans import cleaned, kept, pool
@@ -24,12 +28,22 @@ flags = struct.pack("l", int(sys.argv[2]))
 fcntl.ioctl(os.open(sys.argv[1], os.O_RDONLY), 0x40006602 | len(flags) << 16, flags)
 """
 """FS_IOC_SETFLAGS, as chattr(1) uses it."""
-IMMUTABLE, APPEND_ONLY = 0x10, 0x20
+IMMUTABLE, APPEND_ONLY, NO_DUMP = 0x10, 0x20, 0x40
 
 
 def set_flags(place: Path, flags: int) -> bool:
     command = [sys.executable, "-c", SETS_FLAGS, str(place), str(flags)]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+
+def flags_of(place: Path) -> int:
+    """Read them by FS_IOC_GETFLAGS, as lsattr(1) does."""
+    directory = os.open(place, os.O_RDONLY)
+    try:
+        answer = fcntl.ioctl(directory, 0x80006601 | struct.calcsize("l") << 16, bytes(struct.calcsize("l")))
+    finally:
+        os.close(directory)
+    return int(struct.unpack("l", answer)[0])
 
 
 @pytest.fixture
@@ -90,6 +104,33 @@ def test_a_killed_attempt_there_is_kept_and_the_run_goes_on(repo: Path, tmp_path
     assert run.outcome is Outcome.LANDED
     salvaged = f"refs/otto/runs/{run.id}/tasks/one/salvage-1"
     assert git(repo, "show", f"{salvaged}:one.txt") == "one"
+
+
+@pytest.mark.parametrize("flags", [IMMUTABLE, APPEND_ONLY, IMMUTABLE | APPEND_ONLY])
+@pytest.mark.usefixtures("freezes")
+def test_what_may_not_be_changed_can_be_thawed(tmp_path: Path, flags: int) -> None:
+    place = tmp_path / "place"
+    place.mkdir()
+    set_flags(place, flags | NO_DUMP)
+    assert thaw(place)
+    assert not is_frozen(place)
+    assert flags_of(place) & (IMMUTABLE | APPEND_ONLY | NO_DUMP) == NO_DUMP
+
+
+def test_nothing_that_is_no_directory_is_thawed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    (tmp_path / "file").touch()
+    assert not any(thaw(tmp_path / name) for name in ("link", "file", "nothing"))
+
+
+def test_i7_what_no_tree_can_hold_there_is_set_aside_and_the_run_goes_on(repo: Path, freezes: str) -> None:
+    task = feature("one", f"echo 1 > one.txt; mkfifo pipe; {freezes}")
+    run = run_plan(repo, task, writes("two"))
+    assert run.tasks["two"].status is TaskStatus.LANDED
+    aside = find_aside([pool(run)], run.id, "one", 1)
+    assert aside is not None
+    assert {"one.txt", "pipe"} <= {place.name for place in aside.iterdir()}
+    assert not is_frozen(aside)
 
 
 def test_the_doctor_says_which_slot_it_is_and_what_makes_it_usable_again(repo: Path, freezes: str) -> None:
