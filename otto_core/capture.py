@@ -31,7 +31,8 @@ def capture(
 ) -> Completed:
     """Run one of Otto's own short programs (git) and collect what it prints.
 
-    It has a session of its own: what a terminal sends, such as Ctrl-C, is for Otto, which waits for its end.
+    It has a session of its own: what a terminal sends, such as Ctrl-C, is for Otto alone. An exception that
+    comes of that here, such as KeyboardInterrupt in the main thread, kills it; else Otto waits for its end.
     `keep` names open files that it inherits: a lock on one lasts until it has ended, also where this process
     is killed first.
 

@@ -115,7 +115,9 @@ def unless_killed(done: Completed, doing: str) -> Completed:
 
     """
     if done.code < 0 and -done.code not in _CRASHES:
-        raise GitUnfinished(f"{doing} was ended by signal {-done.code}", mend="see whether memory is short")
+        too_large = -done.code == signal.SIGXFSZ
+        mend = "raise the limit of file sizes (`ulimit -f`)" if too_large else "see whether memory is short"
+        raise GitUnfinished(f"{doing} was ended by signal {-done.code}", mend=mend)
     return done
 
 

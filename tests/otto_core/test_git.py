@@ -110,6 +110,17 @@ def test_a_merge_whose_git_is_killed_is_no_conflict(
         merging(repo).merge_tree(ours, theirs)
 
 
+@pytest.mark.parametrize(("name", "what"), [("KILL", "memory is short"), ("XFSZ", "`ulimit -f`")])
+def test_what_ended_a_git_says_what_helps(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, what: str
+) -> None:
+    wrap_git(tmp_path, CRASHING_GIT.replace("ABRT", name), monkeypatch)
+    commit = GitRepository.discover(repo).resolve("HEAD")
+    with pytest.raises(GitUnfinished) as told:
+        merging(repo).merge_tree(commit, commit)
+    assert what in told.value.hint
+
+
 def test_b6_a_git_that_is_killed_while_an_attempt_is_captured_costs_the_attempt_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
