@@ -8,17 +8,12 @@ from typing import Final
 
 from merge.objects import GitError
 from otto_core.errors import GitUnfinished, RepositoryUnusable
+from otto_core.machine import REFUSED, remedy
 
-_OF_THE_MACHINE: Final = frozenset(
-    {
-        *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO),
-        *(errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM),
-    }
-)
-_REFUSALS: Final = _OF_THE_MACHINE | {errno.EACCES, errno.EPERM}
+_REFUSALS: Final = REFUSED | {errno.EACCES, errno.EPERM}
 
 _SAID: Final = (
-    *(f": {os.strerror(number)}" for number in sorted(_OF_THE_MACHINE)),
+    *(f": {os.strerror(number)}" for number in sorted(REFUSED)),
     *(f"{level}: Unable to write new index file" for level in ("fatal", "error")),
 )
 """How a line of git's ends that tells such a refusal: with the system's words, or with all that git says.
@@ -59,20 +54,9 @@ def is_of_the_machine(error: BaseException) -> bool:
         case OSError(errno=None):
             return type(error) is OSError
         case OSError(errno=number):
-            return number in _OF_THE_MACHINE
+            return number in REFUSED
         case _:
             return any(line.endswith(_SAID) for told in error.args for line in str(told).split("\n"))
-
-
-def remedy(error: Exception) -> str:
-    """Say what helps where the machine refused something."""
-    match error:
-        case OSError(errno=errno.EAGAIN | errno.ENOMEM):
-            return "see whether memory is short, or how many processes may run (`ulimit -u`)"
-        case OSError(errno=errno.EMFILE | errno.ENFILE):
-            return "raise the limit of open files, such as with `ulimit -n 1024`"
-        case _:
-            return "check that the disk is not full and can be written"
 
 
 def _told(error: Exception, then: str) -> RepositoryUnusable:

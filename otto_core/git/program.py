@@ -11,7 +11,7 @@ from pathlib import Path
 
 from otto_core.capture import Completed, capture
 from otto_core.errors import GitUnfinished, RepositoryUnusable
-from otto_core.refusals import is_of_the_machine, remedy
+from otto_core.machine import REFUSED, remedy
 
 _SAFE_OPTIONS = (
     "core.hooksPath=/dev/null",
@@ -101,7 +101,7 @@ def _mend(error: OSError) -> str:
             return "install git 2.38 or newer"
         case TimeoutError():
             return "see what it waits for, such as a slow disk"
-        case _ if is_of_the_machine(error):
+        case _ if error.errno in REFUSED:
             return remedy(error)
         case _:
             return "mend that"
