@@ -12,7 +12,7 @@ from typing import Final
 from otto_core.cli import output
 from otto_core.cli.output import Styled
 from otto_core.cli.version import version_of
-from otto_core.errors import ExitCode, OttoError, RepositoryUnusable
+from otto_core.errors import ExitCode, GitUnfinished, OttoError, RepositoryUnusable
 from otto_core.git.program import git_version
 from otto_core.git.repository import GitRepository
 from otto_core.report import error_document
@@ -83,10 +83,17 @@ def _temporary() -> list[Path]:
         return []
 
 
+def _git() -> str:
+    try:
+        return ".".join(map(str, git_version())) or "none"
+    except GitUnfinished as error:
+        return error.message
+
+
 def _versions() -> list[str]:
     return [
         f"python: {sys.version.split()[0]} on {platform.platform()}",
-        f"git: {'.'.join(map(str, git_version())) or 'none'}",
+        f"git: {_git()}",
         *(f"{part}: {version_of(part)}" for part in _PARTS),
     ]
 

@@ -135,10 +135,17 @@ def must(done: Completed, doing: str) -> bytes:
 
 
 def git_version() -> tuple[int, ...]:
-    """Give the version of the git program, such as (2, 39, 5); () if there is none."""
+    """Give the version of the git program, such as (2, 39, 5); () if there is none.
+
+    Raises:
+        GitUnfinished: there may be one, and it could not be asked.
+
+    """
     try:
         said = capture(["git", "--version"], env=git_env()).out.decode("ascii", "replace")
-    except OSError:
+    except OSError as error:
+        if error.errno in REFUSED:
+            raise GitUnfinished(f"git could not run: {error}", mend=remedy(error)) from error
         return ()
     found = re.search(r"(\d+)\.(\d+)(?:\.(\d+))?", said)
     return tuple(int(part or 0) for part in found.groups()) if found else ()

@@ -6,7 +6,7 @@ import re
 import resource
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pygit2
 import pytest
@@ -15,6 +15,7 @@ from merge.objects import Oid
 from merge.strategies import MergeTreeAnswer, Unavailable
 from otto_core.capture import Completed, capture
 from otto_core.errors import GitUnfinished, RepositoryUnusable
+from otto_core.git import program
 from otto_core.git.private import MergeRepository
 from otto_core.git.program import git_env, git_from, git_version
 from otto_core.git.repository import GitRepository
@@ -155,6 +156,17 @@ def test_a_worktree_whose_git_is_killed_as_it_fills_it_is_filled_anew(
     assert (tmp_path / "once").exists()
     assert run.outcome is Outcome.LANDED
     assert len(run.tasks["one"].attempts) == 1
+
+
+def test_a_git_that_cannot_be_asked_at_this_moment_is_not_taken_for_none(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> NoReturn:
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(program, "capture", refused)
+    with pytest.raises(GitUnfinished, match="temporarily unavailable"):
+        merging(repo)
 
 
 OLD_GIT = """#!/bin/sh
