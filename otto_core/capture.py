@@ -3,6 +3,8 @@
 It stands beside `otto_core.process`, so that a command that only looks need not get ready to spawn threads.
 """
 
+import os
+import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -61,7 +63,8 @@ def capture(
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"{argv[0]!r} did not end within {timeout_s:g} s") from error
         finally:
-            child.kill()
+            if child.poll() is None:
+                os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as a filter that hangs
             child.wait()
             ended(child)
     return Completed(child.returncode, out, err)

@@ -64,7 +64,7 @@ class RepositoryUnusable(OttoError):
 class GitUnfinished(RepositoryUnusable):
     """A git program of Otto's did not come to an end of its own.
 
-    It could not be started, was killed, or took too long: that says nothing of what it was working on.
+    It could not be started, or was killed: that says nothing of what it was working on.
     `mend` is what helps; the hint adds that the same is to be done again.
     """
 

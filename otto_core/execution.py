@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from errno import EIO
 from functools import partial
 from pathlib import Path
 
@@ -163,7 +164,8 @@ async def _execute(command: Command, stop: Stop) -> Ending:
                 ended(child)
                 tree.close()
     except (OSError, ValueError) as error:
-        if is_of_the_machine(error):
+        cut_off = isinstance(error, OSError) and (error.errno, error.filename) == (EIO, command.argv[0])
+        if is_of_the_machine(error) and not cut_off:  # the system says so of a program file that is not whole
             raise
         fault = error.strerror if isinstance(error, OSError) else error
         return NotStarted(f"cannot execute {command.argv[0]!r}: {fault}")

@@ -50,6 +50,9 @@ def keep(session: Session, slot: Slot, started: ev.AttemptStarted, task: Task) -
     """
     run, repository = session.run, session.repository.here()
     owns = scope_of(run.plan, task).owns
+    history = adopt_history(repository, slot, Oid(hex=started.base))
+    if history.head is not None:
+        pin(repository, task_ref(run.id, task.id, f"evidence-{started.attempt}"), history.head)
     try:
         captured = capture(slot, repository, owns, run.settings.max_file_bytes)
     except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable) as error:
@@ -57,9 +60,6 @@ def keep(session: Session, slot: Slot, started: ev.AttemptStarted, task: Task) -
             raise
         return beyond_capture(started, error)
     commit = _pinned(run.id, repository, started, captured)
-    history = adopt_history(repository, slot, Oid(hex=started.base))
-    if history.head is not None:
-        pin(repository, task_ref(run.id, task.id, f"evidence-{started.attempt}"), history.head)
     summary = (*summary_of(slot), *history.subjects)
     aside = None
     if captured.odd or run.settings.keep_worktrees:

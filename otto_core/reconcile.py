@@ -34,7 +34,7 @@ def reconcile_all(repository: GitRepository, journal: Journal) -> list[str]:
         except RepositoryUnusable as error:
             problems.append(f"{run_id}: {error.message}; {error.hint}")
             continue
-        except GitError as error:
+        except (GitError, KeyError) as error:  # an object is torn, or gone
             problems.append(f"{run_id}: {error}; git fsck")
             continue
         if run.landing is not None and (unknown := run.tasks[run.landing].undetermined):

@@ -59,5 +59,10 @@ def is_of_the_machine(error: BaseException) -> bool:
             return any(line.endswith(_SAID) for told in error.args for line in str(told).split("\n"))
 
 
+def can_pose(path: bytes) -> bool:
+    """Tell whether git, which tells names as they are, could seem to speak of the machine by this one."""
+    return b"\n" in path or any(words.encode() in path for words in _SAID)
+
+
 def _told(error: Exception, then: str) -> RepositoryUnusable:
     return RepositoryUnusable(f"Otto could not go on: {error}", hint=f"{remedy(error)}; then {then}")

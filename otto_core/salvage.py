@@ -81,13 +81,16 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
     try:
         base = Oid(hex=work.base)
         _recall(slot, repository, base, work)
+        _keep_history(slot, repository, base, work)
         captured = capture(slot, repository, PathSet.parse(work.owns), work.max_file_bytes)
         if captured.changes:
             _pin(repository, work, captured)
-        history = adopt_history(repository, slot, base)
-        if history.head is not None:
-            pin(repository, task_ref(work.run, work.task, f"evidence-{work.attempt}"), history.head)
         whole = not captured.odd and bystander([slot.path]) is None
+    except _Unpinned as error:
+        raise RepositoryUnusable(
+            f"what {work.task!r} of {work.run} committed cannot be kept: {error.__cause__}",
+            hint="check that the disk is not full and can be written; then do this again",
+        ) from error
     except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError):
         whole = False
     finally:
@@ -95,6 +98,27 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
         slot.apart.clear()
     if not whole:
         put_aside(slot, work.run, work.task, work.attempt)
+
+
+class _Unpinned(Exception):
+    """The commits of an attempt in a linked worktree are reachable from nothing but that worktree."""
+
+
+def _keep_history(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
+    """Pin what the attempt committed itself, before anything else: in a linked worktree its HEAD goes soon.
+
+    Raises:
+        _Unpinned: that failed where a worktree that is set aside does not hold the commits either.
+
+    """
+    try:
+        history = adopt_history(repository, slot, base)
+        if history.head is not None:
+            pin(repository, task_ref(work.run, work.task, f"evidence-{work.attempt}"), history.head)
+    except (OSError, RepositoryUnusable, GitError) as error:
+        if slot.linked:
+            raise _Unpinned from error
+        raise
 
 
 def _recall(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:

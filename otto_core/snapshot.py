@@ -24,6 +24,7 @@ from otto_core.git.program import git, must
 from otto_core.git.repository import GitRepository, read_index
 from otto_core.ignore import IgnoreRules
 from otto_core.places import remove, write_new
+from otto_core.refusals import can_pose
 from otto_core.scan import Scan, Stamp, scan, stamp
 from otto_core.slots import Slot
 from otto_core.worktrees import proven_index, renew, require_intact
@@ -197,6 +198,8 @@ def _write_converted(
             env={"GIT_INDEX_FILE": str(index), "GIT_OBJECT_DIRECTORY": str(repository.objects_dir)},
             keep=slot.keep,
         )
+        if done.code != 0 and any(map(can_pose, paths)):
+            raise ValueError("what the attempt wrote cannot be converted")
         must(done, "converting what the attempt wrote")
         written = read_index(index)
     finally:

@@ -55,8 +55,8 @@ def git(
     `keep` names open files whose locks last until git has ended, also where this process is killed first.
 
     Raises:
-        GitUnfinished: there is no git program, it could not be started, or it hangs.
-        RepositoryUnusable: the directory to work in is none, or may not be entered.
+        GitUnfinished: there is no git program, or it could not be started.
+        RepositoryUnusable: it hangs, or the directory to work in is none or may not be entered.
 
     """
     places = [f"--git-dir={git_dir}", *([f"--work-tree={work_tree}"] if work_tree else [])]
@@ -67,8 +67,8 @@ def git_from(start: Path, *args: str) -> Completed:
     """Run the git program in the repository that it finds from a directory on, upwards.
 
     Raises:
-        GitUnfinished: there is no git program, it could not be started, or it hangs.
-        RepositoryUnusable: the directory is none, or may not be entered.
+        GitUnfinished: there is no git program, or it could not be started.
+        RepositoryUnusable: it hangs, or the directory is none or may not be entered.
 
     """
     return _run(args, cwd=start)
@@ -86,6 +86,10 @@ def _run(
     options = [part for option in (*_SAFE_OPTIONS, fsync) for part in ("-c", option)]
     try:
         return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin, keep=keep)
+    except TimeoutError as error:  # it may well be the content that it hangs on
+        raise RepositoryUnusable(
+            f"git could not run: {error}", hint="see what it waits for, such as a filter or a slow disk"
+        ) from error
     except OSError as error:
         if error.filename == cwd:  # a task can take its directory away: that is no fault of the machine
             raise RepositoryUnusable(
@@ -99,8 +103,6 @@ def _mend(error: OSError) -> str:
     match error:
         case FileNotFoundError(filename="git") | NotADirectoryError(filename="git"):
             return "install git 2.38 or newer"
-        case TimeoutError():
-            return "see what it waits for, such as a slow disk"
         case _ if error.errno in REFUSED:
             return remedy(error)
         case _:

@@ -5,6 +5,7 @@ import errno
 import inspect
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -159,6 +160,14 @@ def test_a_program_that_does_not_exist_is_told_apart_from_one_that_fails(command
     ending = run(command("no-such-program"))
     assert isinstance(ending, NotStarted)
     assert "no-such-program" in ending.message
+
+
+def test_a_program_file_that_is_cut_off_is_no_fault_of_the_machine(command: Compose, tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_bytes(Path(os.path.realpath(shutil.which("true") or "")).read_bytes()[:800])
+    program.chmod(0o755)
+    ending = run(command("./program"))
+    assert not (isinstance(ending, Exited) and ending.code == 0)
 
 
 def test_where_no_file_is_left_to_watch_a_command_by_it_is_not_blamed(

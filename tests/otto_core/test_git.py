@@ -4,6 +4,7 @@ import errno
 import os
 import re
 import resource
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,17 +14,18 @@ import pytest
 
 from merge.objects import Oid
 from merge.strategies import MergeTreeAnswer, Unavailable
+from otto_core import kernel
 from otto_core.capture import Completed, capture
 from otto_core.errors import GitUnfinished, RepositoryUnusable
 from otto_core.git import program
 from otto_core.git.private import MergeRepository
 from otto_core.git.program import git_env, git_from, git_version
 from otto_core.git.repository import GitRepository
-from otto_core.model import Outcome
+from otto_core.model import Outcome, ReasonKind
 from otto_core.resume import Limits, resume
 from tests.builders import git, make_repo, write_commit, write_tree
 from tests.otto_core.held import newest
-from tests.otto_core.runs import feature, fingerprint, run_plan
+from tests.otto_core.runs import feature, fingerprint, reason_of, run_plan
 
 
 @pytest.fixture
@@ -138,6 +140,27 @@ def test_b6_a_git_that_is_killed_while_an_attempt_is_captured_costs_the_attempt_
     assert [attempt.end is None for attempt in after.tasks["one"].attempts] == [False, False]
 
 
+def test_i9_a_filter_that_hangs_on_what_an_attempt_wrote_is_ended_and_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo, pid = make_repo(tmp_path, {".gitattributes": "*.txt filter=slow\n"}), tmp_path / "pid"
+    git(repo, "config", "filter.slow.clean", f"echo $$ > {pid}; exec sleep 600")
+    defaults = capture.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "timeout_s", 2.0)
+    run = run_plan(repo, feature("one", "echo x > one.txt", max_attempts=1))
+    assert run.outcome is Outcome.FAILED
+    assert "did not end within" in reason_of(run, "one").message
+    assert not kernel.is_running(int(pid.read_text()))
+
+
+@pytest.mark.parametrize("name", ["x: No space left on device\nb.txt", "x: No space left on device"])
+def test_i9_a_file_that_is_named_like_a_refusal_of_the_machine_is_none(tmp_path: Path, name: str) -> None:
+    repo = make_repo(tmp_path, {".gitattributes": "x* working-tree-encoding=UTF-16\n"})
+    run = run_plan(repo, feature("one", f"printf a > {shlex.quote(name)}", owns=["*"], max_attempts=1))
+    assert reason_of(run, "one").kind is ReasonKind.UNSAFE_CONTENT
+
+
 KILLED_ONCE = """#!/bin/sh
 for word in "$@"; do case $word in
     --git-dir=*) lock="${{word#*=}}/index.lock";;
@@ -214,12 +237,11 @@ REFUSED = [
     BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)),
     OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
     FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), "git"),
-    TimeoutError("'git' did not end within 300 s"),
 ]
 
 
 @pytest.mark.parametrize("error", REFUSED, ids=str)
-def test_b6_a_git_that_does_not_start_or_end_while_an_attempt_is_captured_costs_the_attempt_nothing(
+def test_b6_a_git_that_does_not_start_while_an_attempt_is_captured_costs_the_attempt_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: OSError
 ) -> None:
     repo = make_repo(tmp_path, {".gitattributes": "*.txt text\n"})

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otto_core import attempts
+from otto_core import attempts, salvage
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
@@ -87,6 +87,40 @@ def test_r_s3_what_an_attempt_committed_is_kept_though_the_machine_refused_to_ca
     assert run.outcome is Outcome.LANDED
     assert git(repo, "log", "-1", "--format=%s", task_ref(run.id, "mine", "evidence-1")) == "Mine"
     assert not (repo / ".git/worktrees").exists()
+
+
+def test_r_s3_what_an_attempt_committed_waits_for_room_though_the_disk_is_still_full_at_the_resume(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    repository = GitRepository.discover(repo)
+    commits = "echo 1 > mine.txt; git add -A; git commit -qm Mine; echo 2 > mine.txt"
+    with monkeypatch.context() as patch:
+        patch.setattr(attempts, "keep", full)
+        with pytest.raises(RepositoryUnusable, match="No space left"):
+            run_plan(repo, feature("mine", commits))
+    run = newest(repo)
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage, "pin", full)
+        with pytest.raises(RepositoryUnusable, match="committed cannot be kept"):
+            resume(repository, run.id, Limits())
+    with monkeypatch.context() as patch:
+        patch.setattr(salvage, "capture", full)
+        assert resume(repository, run.id, Limits()).outcome is Outcome.LANDED
+    assert git(repo, "log", "-1", "--format=%s", task_ref(run.id, "mine", "evidence-1")) == "Mine"
+    assert not (repo / ".git/worktrees").exists()
+
+
+def test_r_s3_what_an_attempt_committed_is_kept_though_its_files_cannot_be_converted(repo: Path) -> None:
+    (repo / ".gitattributes").write_text("*.u16 text working-tree-encoding=UTF-16\n")
+    git(repo, "add", ".gitattributes")
+    git(repo, "commit", "-qm", "Attributes")
+    commits = "echo 1 > mine.txt; git add -A; git commit -qm Mine; printf a > x.u16"
+    run = run_plan(repo, feature("mine", commits, owns=["*"], max_attempts=1))
+    assert run.outcome is Outcome.FAILED
+    assert git(repo, "log", "-1", "--format=%s", task_ref(run.id, "mine", "evidence-1")) == "Mine"
 
 
 def test_a_linked_worktree_of_the_user_stays(repo: Path, tmp_path: Path) -> None:

@@ -104,6 +104,7 @@ def test_r_s4_processes_are_signalled_only_where_they_are_started_and_where_a_sl
     assert users_of("otto_core.kernel.send") == {"otto_core.process_tree"}
     assert users_of("otto_core.kernel.send_to") == {"otto_core.leftovers"}
     assert users_of("os.kill", "os.killpg", "signal.pthread_kill", "signal.pidfd_send_signal") == {
+        "otto_core.capture",
         "otto_core.execution",
         "otto_core.kernel",
         "otto_core.process_tree",
