@@ -12,6 +12,7 @@ from otto_core.git.adoption import adopt_commits
 from otto_core.git.program import git
 from otto_core.git.repository import GitRepository
 from otto_core.linked import entry_of
+from otto_core.refs import pin
 from otto_core.scan import scan
 from otto_core.slots import Slot
 
@@ -29,8 +30,23 @@ class History:
     subjects: tuple[str, ...]
 
 
-def adopt_history(repository: GitRepository, slot: Slot, base: Oid) -> History:
-    """Copy the commits that an attempt made into the user's objects; no ref points to them yet.
+def keep_history(repository: GitRepository, slot: Slot, base: Oid, ref: str) -> tuple[str, ...]:
+    """Copy the commits that an attempt made into the user's objects and pin the last one under a ref.
+
+    Gives their subjects, oldest first.
+
+    Raises:
+        OSError, GitError, RepositoryUnusable: the user's repository takes no object, or not the ref.
+
+    """
+    history = _adopted(repository, slot, base)
+    if history.head is not None:
+        pin(repository, ref, history.head)
+    return history.subjects
+
+
+def _adopted(repository: GitRepository, slot: Slot, base: Oid) -> History:
+    """Copy the commits that an attempt made; no ref points to them yet.
 
     A git directory that the attempt broke, replaced or forged has no history.
     """

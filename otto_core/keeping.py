@@ -13,7 +13,7 @@ from otto_core import events as ev
 from otto_core.admission import scope_of
 from otto_core.aside import put_aside
 from otto_core.errors import RepositoryUnusable
-from otto_core.evidence import adopt_history, summary_of
+from otto_core.evidence import keep_history, summary_of
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.judgement import beyond_capture
 from otto_core.model import Reason
@@ -50,9 +50,8 @@ def keep(session: Session, slot: Slot, started: ev.AttemptStarted, task: Task) -
     """
     run, repository = session.run, session.repository.here()
     owns = scope_of(run.plan, task).owns
-    history = adopt_history(repository, slot, Oid(hex=started.base))
-    if history.head is not None:
-        pin(repository, task_ref(run.id, task.id, f"evidence-{started.attempt}"), history.head)
+    evidence = task_ref(run.id, task.id, f"evidence-{started.attempt}")
+    subjects = keep_history(repository, slot, Oid(hex=started.base), evidence)
     try:
         captured = capture(slot, repository, owns, run.settings.max_file_bytes)
     except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable) as error:
@@ -60,7 +59,7 @@ def keep(session: Session, slot: Slot, started: ev.AttemptStarted, task: Task) -
             raise
         return beyond_capture(started, error)
     commit = _pinned(run.id, repository, started, captured)
-    summary = (*summary_of(slot), *history.subjects)
+    summary = (*summary_of(slot), *subjects)
     aside = None
     if captured.odd or run.settings.keep_worktrees:
         aside = put_aside(slot, run.id, task.id, started.attempt)

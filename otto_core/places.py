@@ -9,6 +9,8 @@ import os
 import shutil
 import stat
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
@@ -117,17 +119,9 @@ def is_frozen(path: Path) -> bool:
     Nothing can be made or removed in one that is immutable, and itself it can be neither moved nor removed.
     In one that may only be appended to, nothing can be removed. False where nobody can tell.
     """
-    try:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        answer = fcntl.ioctl(directory, _GET_FLAGS, bytes(_FLAGS.size))
-    except OSError:  # this file system has no such flags
-        return False
-    finally:
-        os.close(directory)
-    return bool(_FLAGS.unpack(answer)[0] & _UNCHANGEABLE)
+    with suppress(OSError), _opened(path) as directory:  # some file systems have no such flags
+        return bool(_flags_of(directory) & _UNCHANGEABLE)
+    return False
 
 
 def thaw(path: Path) -> bool:
@@ -135,19 +129,27 @@ def thaw(path: Path) -> bool:
 
     False where that cannot be done, which takes root (CAP_LINUX_IMMUTABLE), or nobody can tell.
     """
-    try:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    except OSError:
-        return False
-    try:
-        [flags] = _FLAGS.unpack(fcntl.ioctl(directory, _GET_FLAGS, bytes(_FLAGS.size)))
+    with suppress(OSError), _opened(path) as directory:
+        flags = _flags_of(directory)
         if flags & _UNCHANGEABLE:
             fcntl.ioctl(directory, _SET_FLAGS, _FLAGS.pack(flags & ~_UNCHANGEABLE))
-    except OSError:
-        return False
+        return True
+    return False
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """Open a directory, and no link to one."""
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    try:
+        yield directory
     finally:
         os.close(directory)
-    return True
+
+
+def _flags_of(directory: int) -> int:
+    [flags] = _FLAGS.unpack(fcntl.ioctl(directory, _GET_FLAGS, bytes(_FLAGS.size)))
+    return int(flags)
 
 
 def _is_directory(path: Path) -> bool:

@@ -13,7 +13,7 @@ from otto_core.aside import put_aside
 from otto_core.bystanders import bystander
 from otto_core.conversion import conversion_of
 from otto_core.errors import RepositoryUnusable
-from otto_core.evidence import adopt_history
+from otto_core.evidence import keep_history
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.leftovers import end_all
 from otto_core.linked import unregister
@@ -81,7 +81,7 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
     try:
         base = Oid(hex=work.base)
         _recall(slot, repository, base, work)
-        _keep_history(slot, repository, base, work)
+        _keep_commits(slot, repository, base, work)
         captured = capture(slot, repository, PathSet.parse(work.owns), work.max_file_bytes)
         if captured.changes:
             _pin(repository, work, captured)
@@ -104,7 +104,7 @@ class _Unpinned(Exception):
     """The commits of an attempt in a linked worktree are reachable from nothing but that worktree."""
 
 
-def _keep_history(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
+def _keep_commits(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
     """Pin what the attempt committed itself, before anything else: in a linked worktree its HEAD goes soon.
 
     Raises:
@@ -112,9 +112,7 @@ def _keep_history(slot: Slot, repository: GitRepository, base: Oid, work: Work) 
 
     """
     try:
-        history = adopt_history(repository, slot, base)
-        if history.head is not None:
-            pin(repository, task_ref(work.run, work.task, f"evidence-{work.attempt}"), history.head)
+        keep_history(repository, slot, base, task_ref(work.run, work.task, f"evidence-{work.attempt}"))
     except (OSError, RepositoryUnusable, GitError) as error:
         if slot.linked:
             raise _Unpinned from error

@@ -65,36 +65,30 @@ def _is_lost(descriptor: int) -> bool:
     return False
 
 
-class _Waiting(io.FileIO):
-    """A file that is waited for where it is non-blocking and full: somebody who shares it made it so."""
+class _Answer(io.FileIO):
+    """What standard output writes to.
 
-    def write(self, data: "ReadableBuffer", /) -> int:
-        while (written := super().write(data)) is None:
-            select.select([], [self], [])
-        return written
-
-
-class _Answer(_Waiting):
-    """What standard output writes to."""
+    It is waited for where it is non-blocking and full: somebody who shares it made it so.
+    """
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
-            return super().write(data)
+            while (written := super().write(data)) is None:
+                select.select([], [self], [])
         except OSError as error:
             if _ends_all(error, self.fileno()):
                 raise
             raise Unwritten(error.strerror) from error
+        return written
 
 
-class _Accompaniment(_Waiting):
-    """What standard error writes to."""
+class _Accompaniment(_Answer):
+    """What standard error writes to: the same, but what is refused is dropped."""
 
     def write(self, data: "ReadableBuffer", /) -> int:
         try:
             return super().write(data)
-        except OSError as error:
-            if _ends_all(error, self.fileno()):
-                raise
+        except Unwritten:
             return memoryview(data).nbytes
 
 

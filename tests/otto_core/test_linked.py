@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from otto_core import attempts, salvage
+from otto_core import attempts, evidence, salvage
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
@@ -103,7 +103,7 @@ def test_r_s3_what_an_attempt_committed_waits_for_room_though_the_disk_is_still_
             run_plan(repo, feature("mine", commits))
     run = newest(repo)
     with monkeypatch.context() as patch:
-        patch.setattr(salvage, "pin", full)
+        patch.setattr(evidence, "pin", full)
         with pytest.raises(RepositoryUnusable, match="committed cannot be kept"):
             resume(repository, run.id, Limits())
     with monkeypatch.context() as patch:
