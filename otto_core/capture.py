@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from otto_core.children import Child, ended, start
+from otto_core.interrupts import deferred, delivered
 
 
 class Completed(Struct, frozen=True):
@@ -33,8 +34,8 @@ def capture(
 ) -> Completed:
     """Run one of Otto's own short programs (git) and collect what it prints.
 
-    It has a session of its own: what a terminal sends, such as Ctrl-C, is for Otto alone. An exception that
-    comes of that here, such as KeyboardInterrupt in the main thread, kills it; else Otto waits for its end.
+    It has a session of its own: what a terminal sends, such as Ctrl-C, is for Otto alone. An interrupt here
+    (`otto_core.interrupts`) kills it, with what it started; else Otto waits for its end.
     `keep` names open files that it inherits: a lock on one lasts until it has ended, also where this process
     is killed first.
 
@@ -57,14 +58,16 @@ def capture(
             pass_fds=keep,
         )
 
-    with start(begin) as child:
+    with deferred(), start(begin) as child:
         try:
-            out, err = child.communicate(stdin, timeout=timeout_s)
+            with delivered():
+                out, err = child.communicate(stdin, timeout=timeout_s)
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"{argv[0]!r} did not end within {timeout_s:g} s") from error
         finally:
             if child.poll() is None:
                 os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as a filter that hangs
-            child.wait()
+            with delivered():
+                child.wait()
             ended(child)
     return Completed(child.returncode, out, err)

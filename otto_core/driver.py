@@ -19,6 +19,7 @@ from functools import partial
 from merge.objects import Oid
 from merge.swap import swap
 from otto_core import events as ev
+from otto_core import interrupts
 from otto_core.attempts import attempt
 from otto_core.checkout import dirty_files
 from otto_core.checks import Checker, ChecksStopped, final_checks, of_a_fit_worktree
@@ -58,8 +59,6 @@ from planner.model import Plan
 
 _LOOK_S = 0.25
 """How often a driver looks for decisions of a person, and whether the locks that it waits for are free."""
-
-_INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def new_run_id(now: datetime, taken: Sequence[str]) -> str:
@@ -317,8 +316,8 @@ def interruptible(ask: Callable[[], None]) -> Iterator[None]:
     Afterwards each signal does what it did before.
     """
     loop, heard = asyncio.get_running_loop(), 0
-    before = {number: signal.getsignal(number) for number in _INTERRUPTS}
-    handled = [number for number in _INTERRUPTS if before[number] is not signal.SIG_IGN]
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    handled = [number for number in interrupts.SIGNALS if before[number] is not signal.SIG_IGN]
 
     def hear() -> None:
         nonlocal heard

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Final
 
+from otto_core import interrupts
+
 POLL_S: Final = 0.2
 """How often what is followed is looked at, in seconds."""
 
@@ -24,7 +26,7 @@ def patiently() -> Iterator[Callable[[float], None]]:
     def press(number: int, frame: FrameType | None) -> None:
         nonlocal pressed
         if pressed:
-            signal.default_int_handler(number, frame)
+            interrupts.interrupt(number, frame)
         pressed = True
 
     def wait(seconds: float) -> None:
@@ -32,12 +34,11 @@ def patiently() -> Iterator[Callable[[float], None]]:
             raise KeyboardInterrupt
         time.sleep(seconds)
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    heard = [number for number in signals if signal.getsignal(number) is signal.default_int_handler]
+    heard = [number for number in interrupts.SIGNALS if signal.getsignal(number) is interrupts.interrupt]
     for number in heard:
         signal.signal(number, press)
     try:
         yield wait
     finally:
         for number in heard:
-            signal.signal(number, signal.default_int_handler)
+            signal.signal(number, interrupts.interrupt)

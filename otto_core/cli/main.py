@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 
 import click
 
+from otto_core import interrupts
 from otto_core.cli import streams
 from otto_core.errors import ExitCode, Interrupted, OttoError, RepositoryUnusable, UsageError
 
@@ -100,7 +101,7 @@ class Verbs(click.Group):
         argv = list(sys.argv[1:] if args is None else args)
         if args is None:
             streams.set_up()
-            _heed()
+            interrupts.heed()
         try:
             code = self._run(argv, alone=args is None)
             sys.stdout.flush()
@@ -140,13 +141,6 @@ class Verbs(click.Group):
                 raise
             return _tell(import_module(_FAILURE).bug(error, argv), argv)
         return result if isinstance(result, int) else ExitCode.OK
-
-
-def _heed() -> None:
-    """Have a request to end and a lost terminal count like Ctrl-C; what is ignored stays so (nohup(1))."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
 
 
 def _tells_of_a_lost_terminal(error: Exception) -> bool:
