@@ -12,6 +12,7 @@ from typing import Final
 
 from merge.paths import show
 from otto_core.errors import RepositoryUnusable
+from otto_core.machine import remedy
 from otto_core.places import thaw
 from otto_core.slots import Slot
 from otto_core.worktrees import set_aside
@@ -45,8 +46,7 @@ def put_aside(slot: Slot, run: str, task: str, attempt: int) -> Path | None:
         where = show(os.fsencode(slot.path))
         raise RepositoryUnusable(
             f"what {task!r} of {run} wrote is in {where} and cannot be kept: {error.strerror or error}",
-            hint=f"check that the disk is not full and can be written, or move {where} away;"
-            " then do this again",
+            hint=f"{remedy(error)}, or move {where} away; then do this again",
         ) from error
 
 

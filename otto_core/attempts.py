@@ -224,7 +224,7 @@ def lost(run: Run, started: ev.AttemptStarted, snapshot: str | None, kept: str) 
     Its duration is what is known: until the last thing that its driver journalled.
     """
     known_s = max(0.0, run.elapsed_s - (started.elapsed_s or 0.0))
-    missing = f"its driver, {run.driver}, died; {kept}; its log is {started.log}"
+    missing = f"its driver, {run.driver}, ended before it; {kept}; its log is {started.log}"
     telemetry = Telemetry(duration_s=round(known_s, 3), missing=missing)
     return ev.AttemptInterrupted(
         task=started.task, attempt=started.attempt, snapshot=snapshot, telemetry=telemetry, lost=True

@@ -33,6 +33,7 @@ from otto_core.freshness import require_fresh
 from otto_core.gate import ExecutionGate
 from otto_core.git.repository import Checkout, GitRepository
 from otto_core.journal import Journal
+from otto_core.machine import remedy
 from otto_core.model import Reason, ReasonKind, Verdict
 from otto_core.proposal import Contained, FastForward, MergeCommit, contains, propose
 from otto_core.recover import unlock_refs
@@ -192,7 +193,7 @@ def _as_unusable(run: str) -> Iterator[None]:
     except (OSError, GitError) as error:
         raise RepositoryUnusable(
             f"the landing could not go on: {error}",
-            hint=f"check that the disk is not full and can be written; then otto land {run}",
+            hint=f"{remedy(error)}; then otto land {run}",
         ) from error
 
 

@@ -19,6 +19,7 @@ from typing import Final
 
 from otto_core.errors import Locked, RepositoryUnusable
 from otto_core.lockfile import GivenUp, guarded, read, write
+from otto_core.machine import remedy
 from otto_core.runlock import is_driven
 from otto_core.writesets import Contention, Holder, Who, WriteSet, in_the_way
 
@@ -165,7 +166,7 @@ class LockTable:
 def _unusable(directory: Path, error: OSError) -> RepositoryUnusable:
     return RepositoryUnusable(
         f"the lock table in {directory} cannot be used: {error.strerror}",
-        hint="check its permissions and its disk, or run with `--no-locks`",
+        hint=f"{remedy(error)}, or run with `--no-locks`",
     )
 
 

@@ -15,6 +15,8 @@ REFUSED: Final = frozenset(
 def remedy(error: Exception) -> str:
     """Say what helps where the machine refused something."""
     match error:
+        case OSError(errno=errno.EACCES | errno.EPERM, filename=place):
+            return f"see who may use {place}" if place else "see what this user may do there"
         case OSError(errno=errno.EAGAIN | errno.ENOMEM):
             return "see whether memory is short, or how many processes may run (`ulimit -u`)"
         case OSError(errno=errno.EMFILE | errno.ENFILE):

@@ -17,6 +17,7 @@ from otto_core.evidence import keep_history
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.leftovers import end_all
 from otto_core.linked import unregister
+from otto_core.machine import remedy
 from otto_core.marker import run_of
 from otto_core.occupancy import Work, leave, occupant_of
 from otto_core.places import ensure_directory
@@ -88,8 +89,8 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
         whole = not captured.odd and bystander([slot.path]) is None
     except _Unpinned as error:
         raise RepositoryUnusable(
-            f"what {work.task!r} of {work.run} committed cannot be kept: {error.__cause__}",
-            hint="check that the disk is not full and can be written; then do this again",
+            f"what {work.task!r} of {work.run} committed cannot be kept: {error.cause}",
+            hint=f"{remedy(error.cause)}; then do this again",
         ) from error
     except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError):
         whole = False
@@ -103,6 +104,10 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
 class _Unpinned(Exception):
     """The commits of an attempt in a linked worktree are reachable from nothing but that worktree."""
 
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
+
 
 def _keep_commits(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
     """Pin what the attempt committed itself, before anything else: in a linked worktree its HEAD goes soon.
@@ -115,7 +120,7 @@ def _keep_commits(slot: Slot, repository: GitRepository, base: Oid, work: Work) 
         keep_history(repository, slot, base, task_ref(work.run, work.task, f"evidence-{work.attempt}"))
     except (OSError, RepositoryUnusable, GitError) as error:
         if slot.linked:
-            raise _Unpinned from error
+            raise _Unpinned(error) from error
         raise
 
 

@@ -16,6 +16,7 @@ from typing import Final
 
 from otto_core.errors import RepositoryUnusable
 from otto_core.flock import take
+from otto_core.machine import remedy
 from otto_core.model import Durability
 from otto_core.mounts import require_local
 
@@ -176,7 +177,7 @@ def _in_use(path: Path) -> RepositoryUnusable:
 def _unusable(path: Path, error: Exception) -> RepositoryUnusable:
     return RepositoryUnusable(
         f"the store {path} cannot be used: {error}",
-        hint="check that the Git directory is writable and the disk not full",
+        hint=remedy(error),
     )
 
 
