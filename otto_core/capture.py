@@ -65,7 +65,7 @@ def capture(
         except subprocess.TimeoutExpired as error:
             raise TimeoutError(f"{argv[0]!r} did not end within {timeout_s:g} s") from error
         finally:
-            if child.poll() is None:
+            if child.returncode is None:  # not waited for: its id, and so its group's, is no other's
                 os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as a filter that hangs
             with delivered():
                 child.wait()

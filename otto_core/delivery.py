@@ -76,7 +76,7 @@ class Judged:
     def counts(self) -> bool:
         """Whether the merge is to blame: the check did not pass, and ends otherwise without it."""
         bad = self.verdict.result != "passed"
-        return bad and (self.on_target is None or self.on_target.result != self.verdict.result)
+        return bad and not (self.on_target and self.on_target.excuses(self.verdict))
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from otto_core import kernel
 from otto_core.children import Child, ended, strangers
+from otto_core.model import is_sent
 from otto_core.process import MARKER, spawn
 from otto_core.process_tree import POLL_S, Namespace, Swept, Tree, readable
 from otto_core.redaction import Redactor
@@ -30,6 +31,9 @@ from otto_core.stop import Stop
 _PROOF_S = 10.0
 _CENSUS_S = 0.5
 """How often the processes of an execution are counted."""
+
+_SHUTDOWN_S = 1.0
+"""How long Otto waits for the signal that has reached what it executes to reach Otto too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,8 @@ async def _execute(command: Command, stop: Stop) -> Ending:
             child, tree = await _start(command, output)
             try:
                 why = await _first_end(child, tree, command, stop)
+                if why == "exit" and await _is_shut_down(child.returncode, stop):
+                    why = "stop"
                 survivors = await _end(child, tree, command.grace_s, stop)
                 began = bool(survivors) or tree.began()
             except BaseException:
@@ -179,7 +185,7 @@ async def _execute(command: Command, stop: Stop) -> Ending:
             return Overgrown(command.max_processes, duration_s)
         case "stop":
             return Stopped(duration_s)
-        case _ if not began:
+        case _ if not began and child.returncode >= 0:  # below, a signal ended bubblewrap, at any time
             said = f"bubblewrap ended with {child.returncode}, and why is in the log"
             return Unconfined(f"cannot execute {command.argv[0]!r} in the sandbox: {said}", duration_s)
         case _:
@@ -335,6 +341,17 @@ async def _first_end(child: Child, tree: Tree, command: Command, stop: Stop) -> 
     finally:
         exited.cancel()
         stopped.cancel()
+
+
+async def _is_shut_down(code: int, stop: Stop) -> bool:
+    """Tell whether what has just ended was ended with Otto: then its exit code says nothing of its work.
+
+    A shutdown signals them all, in any order.
+    """
+    if is_sent(code):
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), _SHUTDOWN_S)
+    return stop.is_set()
 
 
 async def _exit_of(child: Child) -> None:

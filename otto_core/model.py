@@ -1,6 +1,7 @@
 """The nouns of a run as the journal stores them: states, reasons, telemetry, verdicts."""
 
 import json
+import signal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -20,6 +21,21 @@ else:
 def path_text(path: bytes) -> str:
     """Give a Git path as text; bytes that are not UTF-8 become lone surrogates (PEP 383), escaped in JSON."""
     return path.decode("utf-8", "surrogateescape")
+
+
+_SENT = frozenset(
+    code
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
+    for code in (-number, 128 + number)
+)
+
+
+def is_sent(exit_code: int | None) -> bool:
+    """Tell whether an exit code tells of a signal that others send: a shutdown, an out-of-memory killer.
+
+    Negative where it ended the process itself; above 128 where a shell tells so of what it ran.
+    """
+    return exit_code in _SENT
 
 
 def json_of(record: Record) -> dict[str, Any]:
@@ -133,6 +149,15 @@ class Verdict(Record, frozen=True, kw_only=True):
     exit_code: int | None
     duration_s: float
     log: str
+
+    @property
+    def may_excuse(self) -> bool:
+        """Whether the check ended badly on this tree, and by itself: a signal says nothing of a tree."""
+        return self.result != "passed" and not is_sent(self.exit_code)
+
+    def excuses(self, other: "Verdict") -> bool:
+        """Tell whether this one, of a tree without the work in question, keeps the other from counting."""
+        return self.may_excuse and self.result == other.result
 
 
 class BothChanged(Record, frozen=True, kw_only=True):

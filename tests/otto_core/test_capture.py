@@ -10,14 +10,23 @@ from pathlib import Path
 import psutil
 import pytest
 
-from otto_core import interrupts
+from otto_core import interrupts, kernel
 from otto_core.capture import capture
 from otto_core.children import Child, start
+from tests.waiting import until
 
 
 def test_a_short_program_that_hangs_is_killed_and_said(tmp_path: Path) -> None:
     with pytest.raises(TimeoutError, match="did not end within"):
         capture(["sleep", "60"], env={"PATH": os.environ["PATH"]}, cwd=tmp_path, timeout_s=0.2)
+
+
+def test_i13_what_a_short_program_that_was_killed_has_started_is_ended(tmp_path: Path) -> None:
+    """As a git whose filter hangs, and holds its standard error open."""
+    script = f"sleep 600 & echo $! > {tmp_path}/pid; kill -9 $$"
+    with pytest.raises(TimeoutError):
+        capture(["sh", "-c", script], env={"PATH": os.environ["PATH"]}, timeout_s=1.0)
+    until(lambda: not kernel.is_running(int((tmp_path / "pid").read_text())))
 
 
 def test_i13_a_short_program_that_an_interrupt_leaves_unfinished_is_killed(tmp_path: Path) -> None:

@@ -1,0 +1,138 @@
+"""What somebody else ended: a shutdown that signals Otto and all it started, an out-of-memory killer."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from otto_core import kernel
+from otto_core.execution import Command, Ending, Exited, Stopped, execute
+from otto_core.model import Outcome, ReasonKind, TaskStatus
+from otto_core.sandbox import Unusable, Usable, View, probe
+from otto_core.stop import Stop
+from tests.otto_core.runs import reason_of, run_plan
+from tests.otto_core.sandboxes import NAMESPACE
+from tests.waiting import until
+
+
+def cage(work: Path) -> tuple[str, ...]:
+    match probe():
+        case Usable(program):
+            return View(program, None, frozenset(), frozenset()).cage(work=work, writable=(), home=work)
+        case Unusable(why):
+            pytest.fail(why)
+
+
+@pytest.fixture(params=["swept", pytest.param("namespace", marks=NAMESPACE)])
+def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, ...]:
+    return cage(tmp_path) if request.param == "namespace" else ()
+
+
+def ending(tmp_path: Path, script: str, happens: Callable[[Stop], None], sandbox: tuple[str, ...]) -> Ending:
+    """Execute a script; once it says that it is up, let something happen in one go."""
+    command = Command(
+        argv=("sh", "-c", script),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        log=tmp_path / "log",
+        timeout_s=600,
+        grace_s=60,
+        marker=f"test/{tmp_path}",
+        cage=sandbox,
+    )
+
+    async def scenario() -> Ending:
+        stop = Stop()
+        running = asyncio.create_task(execute(command, stop))
+        await asyncio.to_thread(until, lambda: command.log.exists() and b"up" in command.log.read_bytes())
+        happens(stop)
+        return await running
+
+    return asyncio.run(scenario())
+
+
+def started() -> list[psutil.Process]:
+    """List what this process has started that is alive, outermost first."""
+    return [child for child in psutil.Process().children(recursive=True) if kernel.is_running(child.pid)]
+
+
+def signal_all(number: signal.Signals) -> None:
+    for process in started():
+        with suppress(psutil.NoSuchProcess):  # with a namespace's first process the rest of it ends
+            process.send_signal(number)
+
+
+def test_what_traps_a_shutdown_and_ends_well_is_stopped_all_the_same(
+    tmp_path: Path, sandbox: tuple[str, ...]
+) -> None:
+    """Else half of its work would pass for the whole."""
+
+    def shut_down(stop: Stop) -> None:
+        signal_all(signal.SIGTERM)
+        stop.ask()
+
+    script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done"
+    assert isinstance(ending(tmp_path, script, shut_down, sandbox), Stopped)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT])
+def test_what_a_shutdown_signals_before_it_signals_otto_is_stopped(
+    tmp_path: Path, sandbox: tuple[str, ...], number: signal.Signals
+) -> None:
+    def shut_down(stop: Stop) -> None:
+        signal_all(number)
+        asyncio.get_running_loop().call_later(0.1, stop.ask)
+
+    assert isinstance(ending(tmp_path, "echo up; sleep 60", shut_down, sandbox), Stopped)
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_what_ends_by_itself_before_a_stop_has_its_exit_code(
+    tmp_path: Path, sandbox: tuple[str, ...], code: int
+) -> None:
+    def let_go(_: Stop) -> None:
+        (tmp_path / "go").touch()
+
+    script = f"echo up; until test -e go; do sleep 0.01; done; exit {code}"
+    ended = ending(tmp_path, script, let_go, sandbox)
+    assert isinstance(ended, Exited)
+    assert ended.code == code
+
+
+@NAMESPACE
+def test_a_sandbox_that_is_killed_is_not_one_in_which_nothing_could_be_executed(tmp_path: Path) -> None:
+    def kill(_: Stop) -> None:
+        started()[0].kill()
+
+    ended = ending(tmp_path, "echo up; sleep 60", kill, cage(tmp_path))
+    assert isinstance(ended, Exited)
+    assert ended.code == -signal.SIGKILL
+
+
+BREAKS = {"id": "breaks", "owns": ["bad.txt"], "run": "echo bad > bad.txt", "max_attempts": 1}
+
+
+@pytest.mark.parametrize("killed", ["kill -9 $$", "sh -c 'kill -9 $$'"], ids=["itself", "what it ran"])
+def test_r_m7_a_check_that_was_killed_on_the_base_excuses_nothing(repo: Path, killed: str) -> None:
+    run = run_plan(repo, BREAKS, verify={"each": [f"! test -f bad.txt && {{ {killed}; }}"]})
+    assert run.tasks["breaks"].status is TaskStatus.FAILED
+    assert reason_of(run, "breaks").kind is ReasonKind.VERIFY_FAILED
+
+
+def test_r_m7_a_final_check_that_was_killed_on_the_base_excuses_nothing(repo: Path) -> None:
+    run = run_plan(repo, BREAKS, verify={"final": ["! test -f bad.txt && kill -9 $$"]})
+    assert run.outcome is Outcome.REGRESSION
+
+
+def test_r_m7_a_base_whose_check_was_killed_is_asked_again(repo: Path, tmp_path: Path) -> None:
+    """The second task's attempt learns that the check fails on the base by itself."""
+    once = f"test -e {tmp_path}/killed || {{ touch {tmp_path}/killed; kill -9 $$; }}"
+    check = f"test -f bad.txt || {{ {once}; }}; exit 1"
+    run = run_plan(repo, BREAKS | {"max_attempts": 2}, verify={"each": [check]})
+    assert run.outcome is Outcome.LANDED
+    assert len(run.tasks["breaks"].attempts) == 2
