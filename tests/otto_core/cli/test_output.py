@@ -1,3 +1,4 @@
+import contextlib
 import json
 import os
 import sys
@@ -19,6 +20,15 @@ ANY_TEXT = st.text(st.characters(exclude_categories=())) | st.binary().map(
 Printed = Callable[[Callable[[], None]], str]
 
 
+def everything(master: int) -> bytes:
+    """Read what was written to a terminal that is closed by now: it comes in pieces, in its own time."""
+    seen = b""
+    with os.fdopen(master, "rb", buffering=0) as file, contextlib.suppress(OSError):  # Linux ends it with EIO
+        while piece := file.read(1 << 16):
+            seen += piece
+    return seen
+
+
 @pytest.fixture
 def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Printed:
     """Give a function that prints to a real terminal and returns what a person would get to see."""
@@ -30,10 +40,7 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch) -> Printed:
         with os.fdopen(slave, "w", encoding="utf-8") as stream, monkeypatch.context() as patched:
             patched.setattr(sys, "stdout", stream)
             prints()
-            stream.flush()
-            seen = os.read(master, 1 << 16)
-        os.close(master)
-        return seen.decode().replace("\r\n", "\n")
+        return everything(master).decode().replace("\r\n", "\n")
 
     return printed
 
