@@ -23,7 +23,7 @@ BLOCK = re.compile(r"^```(?P<kind>\w+)(?: (?P<file>\S+))?\n(?P<body>.*?)^```$", 
 VARYING = (
     (re.compile(r"\br-\d{8}-[a-z2-7]{4}\b"), "r-RUN"),
     (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d\.\d{3})?Z?"), "WHEN"),
-    (re.compile(r"\b\d+\.\d+s\b"), "0.0s"),
+    (re.compile(r"(?<!budget )\b(\d+\.\d+s|(\d+h)?\d+m(\d+s)?|\d+h)\b"), "0.0s"),
     (re.compile(r"\b[0-9a-f]{7,64}\b"), "ID"),
     (re.compile(r" {2,}"), "  "),
 )
@@ -94,9 +94,20 @@ def test_a_page_shows_what_really_happens(page: str, tmp_path: Path) -> None:
         ("a\n[...]\nd\n", "a\nb\nc\nd\n", True),
         ("a\n[...]\nd\n", "a\nb\nc\n", False),
         ("    0.1s  a [...]\n", "   12.3s  a b c\n", True),
+        ("    0.1s  landed in 0.9s\n", "    1m3s  landed in 2m\n", True),
+        ("wall budget 10m\n", "wall budget 9m\n", False),
         ("", "error: something\n", False),
     ],
-    ids=["an id", "a word", "lines left out", "too much left out", "a duration", "an error nobody shows"],
+    ids=[
+        "an id",
+        "a word",
+        "lines left out",
+        "too much left out",
+        "a duration",
+        "a long one",
+        "a setting",
+        "an error nobody shows",
+    ],
 )
 def test_only_what_varies_is_left_out_of_the_comparison(expected: str, actual: str, *, same: bool) -> None:
     assert fits(expected, actual) is same

@@ -176,8 +176,8 @@ def test_r_s9_refs_that_git_packs_all_the_time_can_be_written(box: Box) -> None:
         try:
             for turn in range(1000):
                 ref = f"refs/otto/packed/{turn}/deep/tip"
-                assert swap(box.repo, ref, None, commits[0]) == Swapped()
-                assert swap(box.repo, ref, commits[0], commits[1]) == Swapped()
+                assert swap(box.repo, ref, None, commits[0], wait=60.0) == Swapped()
+                assert swap(box.repo, ref, commits[0], commits[1], wait=60.0) == Swapped()
         finally:
             done.set()
         packing.result()
