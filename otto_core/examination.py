@@ -45,8 +45,7 @@ def examine(
 ) -> tuple[Finding, ...]:
     """Look at everything; in the order in which a person would mend it. Writes nothing."""
     settings, of_settings = _settings(repository)
-    runs, of_store = _store(repository)
-    driven = frozenset(run.id for run in runs if is_driven(repository.store, run.id))
+    runs, driven, of_store = _store(repository)
     unread = any(finding.level == "bad" for finding in of_store)
     place = Place(repository, settings, runs, driven, unread)
     checks: tuple[tuple[str, Callable[[], Iterator[Finding]]], ...] = (
@@ -149,28 +148,39 @@ def _settings(repository: GitRepository) -> tuple[Settings | None, list[Finding]
     return configured.configuration.settings, [Finding("ok", "configuration", told)]
 
 
-def _store(repository: GitRepository) -> tuple[tuple[Run, ...], list[Finding]]:
-    """Open the store, let SQLite check it, and fold every run."""
+def _store(repository: GitRepository) -> tuple[tuple[Run, ...], frozenset[str], list[Finding]]:
+    """Open the store, let SQLite check it, and fold every run; also name those that are driven.
+
+    Who drives is asked before the runs are read, and after: else one that ends meanwhile would be taken for
+    one that was left in the midst of its work, and one that begins for one that nobody drives.
+    """
     place = repository.store / STORE
     hint = f"keep a copy of {place}, then move it away; what landed is in Git"
     try:
         journal = Journal.read(place)
         if journal is None:
-            return (), [Finding("ok", "store", "none yet: nothing was built here")]
+            return (), frozenset(), [Finding("ok", "store", "none yet: nothing was built here")]
         with journal:
             if faults := journal.quick_check():
-                return (), [Finding("bad", "store", f"damaged: {faults[0]}", hint)]
-            return _folded(journal)
+                return (), frozenset(), [Finding("bad", "store", f"damaged: {faults[0]}", hint)]
+            names = journal.run_ids()
+            before = _driven(repository, names)
+            runs, told = _folded(journal, names)
+            return runs, before | _driven(repository, names), told
     except OttoError as error:
-        return (), [Finding("bad", "store", error.message, error.hint)]
+        return (), frozenset(), [Finding("bad", "store", error.message, error.hint)]
     except sqlite3.Error as error:
-        return (), [Finding("bad", "store", f"damaged: {error}", hint)]
+        return (), frozenset(), [Finding("bad", "store", f"damaged: {error}", hint)]
 
 
-def _folded(journal: Journal) -> tuple[tuple[Run, ...], list[Finding]]:
+def _driven(repository: GitRepository, names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name for name in names if is_driven(repository.store, name))
+
+
+def _folded(journal: Journal, names: Iterable[str]) -> tuple[tuple[Run, ...], list[Finding]]:
     """Fold every run; one that cannot be is told, and hides no other."""
     runs, bad = [], []
-    for name in journal.run_ids():
+    for name in names:
         try:
             runs.append(journal.load(name))
         except (RepositoryUnusable, IllegalTransition, KeyError) as error:

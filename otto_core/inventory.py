@@ -115,7 +115,7 @@ def look_at_run(repository: GitRepository, journal: Journal, run: Run) -> RunFac
         RepositoryUnusable: git cannot tell what its branches reach.
 
     """
-    run = as_seen(repository.store, run)
+    run = as_seen(repository.store, run, journal.refresh)
     refs = refs_below(repository, run_ref(run.id))
     ended, logs = journal.ended_at(run.id), logs_of(repository.store, run.id)
     ended_s = None if ended is None else seconds_since(ended)

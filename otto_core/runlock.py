@@ -11,7 +11,7 @@ Whether a run is driven is asked here and nowhere else: the lock table, `otto st
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -120,9 +120,18 @@ def _is_taken(place: Path) -> bool:
         return False
 
 
-def as_seen(store: Path, run: Run) -> Run:
-    """Give a run as a person should see it: one that nobody drives any more is interrupted."""
-    return run if run.outcome is not Outcome.RUNNING or is_driven(store, run.id) else as_left(run)
+def as_seen(store: Path, run: Run, refresh: Callable[[Run], Run]) -> Run:
+    """Give a run as a person should see it: one that nobody drives any more is interrupted.
+
+    Its driver may have ended since the run was read, and with it the run: so `refresh`, which folds what was
+    journalled since, goes after the look for the driver, and has to find nothing new.
+    """
+    while run.outcome is Outcome.RUNNING and not is_driven(store, run.id):
+        now = refresh(run)
+        if now.seq == run.seq:
+            return as_left(run)
+        run = now
+    return run
 
 
 def as_left(run: Run) -> Run:

@@ -102,11 +102,13 @@ class Vacating:
             look = f"look at it; then rm -r {quote(str(place))}"
             self.sweep.kept.append(Kept(str(place), "nobody knows which attempt it is of", look))
         elif self.sweep.order.dry_run:
-            self._kept_worktree_of(root, place, as_seen(self.repository.store, run), start)
+            self._kept_worktree_of(root, place, as_seen(self.repository.store, run, self._now), start)
         else:
             with hold(self.repository.store, run.id):
-                now = run if self.journal is None else self.journal.refresh(run)
-                self._kept_worktree_of(root, place, as_left(now), start)
+                self._kept_worktree_of(root, place, as_left(self._now(run)), start)
+
+    def _now(self, run: Run) -> Run:
+        return run if self.journal is None else self.journal.refresh(run)
 
     def _kept_worktree_of(self, root: Path, place: Path, run: Run, start: ev.AttemptStarted) -> None:
         held = self.sweep.order.dry_run or self._is_held(root, place, run, start)

@@ -34,7 +34,7 @@ def _all_runs() -> list[tuple[Run, str]]:
         return []
     with journal:
         return [
-            (as_seen(repository.store, journal.load(name)), next(journal.events(name)).at)
+            (as_seen(repository.store, journal.load(name), journal.refresh), next(journal.events(name)).at)
             for name in journal.run_ids()
         ]
 

@@ -38,7 +38,7 @@ def status(context: click.Context, *, run_name: str | None, config: bool, as_jso
         run = select.run(journal, run_name)
         repository.expect(run_ref(run.id, "tip"), f"refs/heads/{run.branch}")
         run = record_shown(repository, journal, run)
-        run = as_seen(repository.store, run)
+        run = as_seen(repository.store, run, journal.refresh)
         warnings = differences(repository, run)
         on_branch = landed_in_git(repository, run)
     for warning in warnings:

@@ -66,5 +66,5 @@ def test_where_the_lock_file_was_deleted_a_run_is_seen_as_driven(tmp_path: Path)
     built = RunBuilder(make_repo(tmp_path), task("a"))
     with hold(built.store, built.run.id):
         (built.store / f"runs/{built.run.id}.lock").unlink()
-        assert as_seen(built.store, built.run).outcome is Outcome.RUNNING
-    assert as_seen(built.store, built.run).outcome is Outcome.INTERRUPTED
+        assert as_seen(built.store, built.run, built.journal.refresh).outcome is Outcome.RUNNING
+    assert as_seen(built.store, built.run, built.journal.refresh).outcome is Outcome.INTERRUPTED

@@ -3,9 +3,16 @@
 import json
 import os
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
-from tests.builders import git, make_repo
+import pytest
+
+from otto_core.journal import Journal
+from otto_core.model import Outcome
+from otto_core.runlock import hold
+from otto_core.state import Run
+from tests.builders import RunBuilder, git, make_repo, task
 from tests.otto_core.cli.conftest import Otto
 from tests.otto_core.runs import run_plan, writes
 
@@ -33,6 +40,30 @@ def test_what_is_bad_has_a_hint_and_is_exit_4(tmp_path: Path, otto: Otto) -> Non
     assert (as_json.exit_code, told["bad"]) == (4, 1)
     [bad] = [finding for finding in told["findings"] if finding["level"] == "bad"]
     assert (bad["check"], bad["message"]) == ("landings", f"{ref} is gone")
+
+
+def test_a_run_that_ends_while_the_doctor_looks_is_in_order(
+    tmp_path: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = RunBuilder(make_repo(tmp_path), task("a"))
+    built.start("a")
+    load = Journal.load
+    with ExitStack() as driver:
+        driver.enter_context(hold(built.store, built.run.id))
+
+        def just_before(journal: Journal, run: str) -> Run:
+            loaded = load(journal, run)
+            if built.run.outcome is Outcome.RUNNING:
+                built.produce("a")
+                built.land("a")
+                built.finish()
+                driver.close()
+            return loaded
+
+        monkeypatch.setattr(Journal, "load", just_before)
+        told = otto("doctor", at=built.repo)
+    assert built.run.outcome is Outcome.LANDED
+    assert (told.exit_code, "was left by its driver" in told.stdout) == (0, False), told.output
 
 
 def test_what_is_mended_is_told_and_no_longer_bad(tmp_path: Path, otto: Otto) -> None:

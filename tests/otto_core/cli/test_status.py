@@ -1,10 +1,12 @@
 import json
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from otto_core.model import ReasonKind
-from otto_core.runlock import hold
+from otto_core import runlock
+from otto_core.model import Outcome, ReasonKind
+from otto_core.runlock import hold, is_driven
 from tests.builders import RunBuilder, git, make_repo, reason, shop_run, task
 from tests.otto_core.cli.conftest import Otto
 
@@ -61,6 +63,28 @@ def test_a_run_whose_driver_is_gone_is_shown_as_interrupted(tmp_path: Path, otto
     assert "4711@workshop, is gone" in otto("status", at=built.repo).stdout
     assert json.loads(otto("status", "--json", at=built.repo).stdout)["outcome"] == "interrupted"
     assert json.loads(otto("runs", "--json", at=built.repo).stdout)["runs"][0]["outcome"] == "interrupted"
+
+
+@pytest.mark.parametrize("verb", ["status", "runs"])
+def test_a_run_that_ends_while_one_looks_is_not_taken_for_one_whose_driver_is_gone(
+    tmp_path: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    built = RunBuilder(make_repo(tmp_path), task("a"))
+    built.start("a")
+    with ExitStack() as driver:
+        driver.enter_context(hold(built.store, built.run.id))
+
+        def asked_just_after(store: Path, run: str) -> bool:
+            if built.run.outcome is Outcome.RUNNING:
+                built.produce("a")
+                built.land("a")
+                built.finish()
+                driver.close()
+            return is_driven(store, run)
+
+        monkeypatch.setattr(runlock, "is_driven", asked_just_after)
+        told = json.loads(otto(verb, "--json", at=built.repo).stdout)
+    assert (told["runs"][0] if verb == "runs" else told)["outcome"] == "landed"
 
 
 def test_the_newest_run_is_shown_unless_another_is_named(shop: Path, otto: Otto) -> None:
