@@ -9,6 +9,7 @@ from otto_core.cli.output import OUTCOME_COLOURS, Styled, symbol
 from otto_core.errors import UsageError
 from otto_core.freshness import record_shown
 from otto_core.git.view import ProgramView
+from otto_core.journal import Journal
 from otto_core.model import Outcome, TaskStatus
 from otto_core.presence import landed_in_git
 from otto_core.refnames import run_ref
@@ -38,8 +39,7 @@ def status(context: click.Context, *, run_name: str | None, config: bool, as_jso
         run = select.run(journal, run_name)
         repository.expect(run_ref(run.id, "tip"), f"refs/heads/{run.branch}")
         run = record_shown(repository, journal, run)
-        run = as_seen(repository.store, run, journal.refresh)
-        warnings = differences(repository, run)
+        run, warnings = look(repository, journal, run)
         on_branch = landed_in_git(repository, run)
     for warning in warnings:
         output.warn(warning)
@@ -53,8 +53,24 @@ def status(context: click.Context, *, run_name: str | None, config: bool, as_jso
     output.lines(rest)
 
 
+def look(repository: ProgramView, journal: Journal, run: Run) -> tuple[Run, list[str]]:
+    """Give the run as it is now, with what `differences` finds twice: once, it may be a driver at work."""
+    told: list[str] = []
+    while True:
+        seen = as_seen(repository.store, run, journal.refresh)
+        found = differences(repository, seen)
+        if found == told:
+            return seen, found
+        told = found
+        repository.look_again()
+        run = journal.refresh(run)
+
+
 def differences(repository: ProgramView, run: Run) -> list[str]:
-    """Compare what the journal says with what Git has (S1); each difference in words."""
+    """Compare what the journal says with what Git has (S1); each difference in words.
+
+    A driver moves refs before it journals that: what it is in the midst of is none.
+    """
     found = []
     if run.delivery is not None and not is_delivering(repository.store):
         name = run.delivery.target.removeprefix("refs/heads/")
@@ -71,7 +87,7 @@ def differences(repository: ProgramView, run: Run) -> list[str]:
         found.append(f"{tip_ref} is at {str(tip)[:SHORT]}, the journal says {run.tip[:SHORT]}")
     if run.published is not None:
         at = repository.ref(f"refs/heads/{run.branch}")
-        if str(at) != run.published.commit:
+        if str(at) != run.published.commit and not (run.outcome is Outcome.RUNNING and at == tip):
             where = f"at {str(at)[:SHORT]}" if at else "gone"
             found.append(
                 f"branch {run.branch} is {where}, it was published at {run.published.commit[:SHORT]}"

@@ -84,6 +84,10 @@ class ProgramView:
         """Name refs that will be asked for: one process reads them all when the first is."""
         self._expected.update(names)
 
+    def look_again(self) -> None:
+        """Forget what the refs were: they are read anew when the next one is asked for."""
+        self._refs.clear()
+
     def _read_refs(self) -> None:
         wanted = sorted(self._expected - self._refs.keys())
         done = git("for-each-ref", f"--format={_REF_LINE}", *wanted, git_dir=self.git_dir)

@@ -85,6 +85,20 @@ def test_a_run_that_ends_while_one_looks_is_not_taken_for_one_whose_driver_is_go
         monkeypatch.setattr(runlock, "is_driven", asked_just_after)
         told = json.loads(otto(verb, "--json", at=built.repo).stdout)
     assert (told["runs"][0] if verb == "runs" else told)["outcome"] == "landed"
+    assert told.get("warnings", []) == []
+
+
+def test_r_s1_what_a_driver_has_moved_and_not_yet_journalled_is_no_difference(
+    tmp_path: Path, otto: Otto
+) -> None:
+    built = RunBuilder(make_repo(tmp_path), task("a"), task("b"))
+    tip = built.do("a")
+    later = git(built.repo, "commit-tree", f"{tip}^{{tree}}", "-p", tip, "-m", "b")
+    with hold(built.store, built.run.id):
+        for ref in ("refs/otto/runs/r-20261120-aaaa/tip", "refs/heads/otto/add-accounts"):
+            git(built.repo, "update-ref", ref, later)
+            assert otto("status", at=built.repo).stderr == "", ref
+    assert "the journal says" in otto("status", at=built.repo).stderr
 
 
 def test_the_newest_run_is_shown_unless_another_is_named(shop: Path, otto: Otto) -> None:
