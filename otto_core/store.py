@@ -252,10 +252,14 @@ def _sync(place: Path) -> None:
 
 
 def _require_no_log(path: Path) -> None:
-    """Refuse to begin anew beside the log of a store that is gone: SQLite would mix both."""
+    """Refuse to begin anew beside the log of a store that is gone: SQLite would mix both.
+
+    A store that another process makes at this moment is none: it is there when its log is.
+    """
     log = path.with_name(f"{path.name}-wal")
-    if log.exists() and log.stat().st_size:
-        raise damaged(path, f"it is gone, but its log {log.name} is there")
+    with suppress(FileNotFoundError):  # whoever made that store has closed it meanwhile
+        if log.exists() and log.stat().st_size and not path.exists():
+            raise damaged(path, f"it is gone, but its log {log.name} is there")
 
 
 def _require_known(db: sqlite3.Connection, path: Path) -> None:

@@ -5,8 +5,40 @@ import subprocess
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from otto_core.store import STORE
+from tests.builders import RunBuilder, make_repo, task
 from tests.otto_core.cli.conftest import Otto
+
+
+@pytest.mark.parametrize("is_closed", [False, True], ids=["at work", "done already"])
+def test_a_store_that_comes_about_while_one_looks_is_not_damaged(
+    tmp_path: Path, otto: Otto, is_closed: bool
+) -> None:
+    repo, exists, built = make_repo(tmp_path), Path.exists, list[RunBuilder]()
+
+    def just_before(place: Path) -> bool:
+        found = exists(place)
+        if place.name == STORE:
+            patched.undo()
+            built.append(RunBuilder(repo, task("a")))
+            if is_closed:
+                patched.setattr(Path, "exists", just_before_its_end)
+        return found
+
+    def just_before_its_end(place: Path) -> bool:
+        found = exists(place)
+        if place.name == f"{STORE}-wal":
+            built[0].journal.close()
+        return found
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "exists", just_before)
+        result = otto("status", at=repo)
+    assert (result.exit_code, "there are no runs in this repository yet" in result.stderr) == (2, True)
+    assert otto("status", at=repo).exit_code == 0
+    built[0].journal.close()
 
 
 def test_every_verb_stops_at_a_damaged_store_and_goes_on_after_what_the_hint_says(
