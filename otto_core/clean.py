@@ -5,6 +5,7 @@ journalled first; a crash in between leaves the rest to the next `otto clean`. R
 compare-and-swap from where they were seen.
 """
 
+import os
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +20,6 @@ from otto_core.errors import IllegalTransition, RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.inventory import (
     abandoned_merge_places,
-    is_directory,
     logs_of,
     look_at_run,
     orphaned_pools,
@@ -179,7 +179,6 @@ class _Cleaning:
 
 def _prune(place: Path) -> None:
     """Remove the directories of a run's refs that are empty now."""
-    directories = [found for found in place.rglob("*") if is_directory(found)]
-    for directory in (*sorted(directories, reverse=True), place):
-        with suppress(OSError):  # something is in it
-            directory.rmdir()
+    for directory, _, _ in os.walk(place, topdown=False):
+        with suppress(OSError):  # something is in it, or git was faster
+            Path(directory).rmdir()

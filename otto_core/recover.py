@@ -26,7 +26,7 @@ from otto_core.occupancy import occupant_of, occupied
 from otto_core.reconcile import append, reconcile
 from otto_core.recovery import unfinished
 from otto_core.refnames import run_ref
-from otto_core.refs import pin
+from otto_core.refs import locks_below, pin
 from otto_core.report import SHORT
 from otto_core.salvage import salvage, salvaged
 from otto_core.slots import Slot, claim
@@ -71,7 +71,7 @@ def unlock_refs(repository: GitRepository, run: str) -> list[Path]:
     The caller holds the run's lock: nobody but Git's own upkeep takes one of these for a moment.
     """
     place = repository.common_dir / run_ref(run)
-    before = {lock: lock.lstat().st_ino for lock in place.rglob("*.lock")} if place.is_dir() else {}
+    before = {lock: inode for lock in locks_below(place) if (inode := _inode(lock)) is not None}
     if not before:
         return []
     time.sleep(_STALE_S)

@@ -1,6 +1,8 @@
 """How a commit is pinned by a ref of a run, and how it is let go."""
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from merge.objects import Oid
 from merge.swap import Lost, SwapBusy, SwapRefused, swap, value
@@ -64,3 +66,12 @@ def _refusal_to_delete(repository: GitRepository, refs: Mapping[str, str]) -> st
     done = git("update-ref", "-z", "--stdin", git_dir=repository.common_dir, stdin=orders.encode())
     unless_killed(done, "the git that deleted refs")
     return None if done.code == 0 else done.err.decode("utf-8", "replace").strip()
+
+
+def locks_below(place: Path) -> Iterator[Path]:
+    """List the lock files of the refs below a directory, if there is one.
+
+    Git makes and removes both lock files and directories at any time: what goes meanwhile is left out.
+    """
+    for directory, _, names in os.walk(place):
+        yield from (Path(directory, name) for name in names if name.endswith(".lock"))

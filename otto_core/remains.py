@@ -25,6 +25,7 @@ from otto_core.occupancy import occupied
 from otto_core.places import is_frozen
 from otto_core.process import MARKER
 from otto_core.refnames import run_ref
+from otto_core.refs import locks_below
 from otto_core.runlock import is_delivering
 from otto_core.slots import is_borrowed
 
@@ -87,7 +88,7 @@ def ref_locks(place: Place) -> Iterator[Finding]:
     branches = {run.branch for run in place.runs if run.started}
     ours_by_name = (place.repository.common_dir / f"refs/heads/{branch}.lock" for branch in branches)
     shared = (place.repository.common_dir / "packed-refs.lock", *ours_by_name)
-    for lock in sorted([*top.rglob("*.lock"), *filter(Path.exists, shared)]):
+    for lock in sorted([*locks_below(top), *filter(Path.exists, shared)]):
         try:
             age_s = now - lock.lstat().st_mtime
         except FileNotFoundError:  # whoever held it is done

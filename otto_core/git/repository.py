@@ -324,8 +324,10 @@ class GitRepository:
 
 
 def _checkout_of(git_dir: Path) -> Path:
-    pointer = git_dir / "gitdir"
-    return Path(pointer.read_text().strip()).parent if pointer.exists() else git_dir.parent
+    try:
+        return Path((git_dir / "gitdir").read_text().strip()).parent
+    except (FileNotFoundError, NotADirectoryError):  # the main one, or one that is being removed
+        return git_dir.parent
 
 
 def commit_tree(

@@ -75,6 +75,24 @@ def test_r_b1_an_exhausted_budget_is_exit_7(repo: Path, otto: Otto, monkeypatch:
     assert otto("build", "--plan", str(plan), at=repo).exit_code == 7
 
 
+def test_a_worktree_that_a_person_removes_at_this_moment_is_in_no_builds_way(
+    repo: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    git(repo, "worktree", "add", "--quiet", "-b", "topic", str(repo.parent / "other"))
+    read = Path.read_text
+    asked: list[Path] = []
+
+    def just_after(place: Path, encoding: str | None = None, errors: str | None = None) -> str:
+        if place.name == "gitdir" and not asked:
+            asked.append(place)
+            git(repo, "worktree", "remove", str(repo.parent / "other"))
+        return read(place, encoding, errors)
+
+    monkeypatch.setattr(Path, "read_text", just_after)
+    result = otto("build", "--plan", str(write_plan(repo, writes("one"))), at=repo)
+    assert (result.exit_code, len(asked)) == (0, 1), result.output
+
+
 def two_tasks(one: str, other: str) -> str:
     return f"version: 1\ntasks:\n- {one}\n- {other}\n"
 

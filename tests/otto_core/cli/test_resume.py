@@ -1,6 +1,7 @@
 """The verbs that go on with a run, and those of a person's decisions, as their user meets them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,25 @@ def test_r_x6_what_failed_is_tried_again_and_the_run_lands(
     assert resumed.exit_code == 0, resumed.output
     assert "3 of 3 tasks landed" in resumed.stdout
     assert git(repo, "show", "otto/test:two.txt") == "two"
+
+
+def test_the_lock_of_a_ref_that_goes_at_this_moment_is_in_no_resumes_way(
+    repo: Path, otto: Otto, failed: str, go: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    otto("retry", "one", at=repo)
+    go.touch()
+    held = repo / ".git" / f"refs/otto/runs/{failed}/tip.lock"
+    held.touch()
+    lstat = Path.lstat
+
+    def just_after(place: Path) -> os.stat_result:
+        if place.name == held.name:
+            held.unlink(missing_ok=True)
+        return lstat(place)
+
+    monkeypatch.setattr(Path, "lstat", just_after)
+    assert otto("resume", at=repo).exit_code == 0
+    assert not held.exists()
 
 
 def test_a_resume_in_json_is_the_document_of_a_build(repo: Path, otto: Otto, failed: str, go: Path) -> None:
