@@ -29,8 +29,7 @@ def entry_of(slot: Slot, repository: GitRepository) -> Path:
 
 def entries(repository: GitRepository) -> tuple[Path, ...]:
     """List the entries that slots have in a repository now, in use or left behind; no one else's."""
-    every = sorted((repository.common_dir / "worktrees").glob("otto-*"))
-    return tuple(entry for entry in every if _NAME.match(entry.name))
+    return tuple(entry for entry in repository.linked_git_dirs() if _NAME.match(entry.name))
 
 
 def slot_of(entry: Path, roots: Iterable[Path], repository: GitRepository) -> Slot | None:

@@ -232,14 +232,20 @@ class GitRepository:
             return None
         return found
 
+    def linked_git_dirs(self) -> list[Path]:
+        """List the Git directories of linked worktrees. With the last of them, git removes their parent."""
+        try:
+            return sorted((self.common_dir / "worktrees").iterdir())
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+
     def checked_out(self) -> dict[str, Path]:
         """Say which branches (full ref names) are checked out, and where.
 
         The main and all linked worktrees.
         """
         found: dict[str, Path] = {}
-        heads = [self.common_dir, *sorted((self.common_dir / "worktrees").glob("*"))]
-        for place in heads:
+        for place in (self.common_dir, *self.linked_git_dirs()):
             try:
                 content = (place / "HEAD").read_text("utf-8", "surrogateescape").strip()
             except OSError:
@@ -250,14 +256,14 @@ class GitRepository:
 
     def checkouts(self) -> tuple[Path, ...]:
         """List the directories of the user's worktrees: the main one, and linked ones that exist."""
-        linked = (_checkout_of(place) for place in (self.common_dir / "worktrees").glob("*"))
+        linked = map(_checkout_of, self.linked_git_dirs())
         main = [] if self.repo.is_bare else [_checkout_of(self.common_dir)]
         return tuple(place for place in (*main, *linked) if place.is_dir())
 
     def user_checkouts(self) -> list[Checkout]:
         """List the main checkout, if there is one, and all linked ones, each with the branch it is on."""
         found = []
-        for place in [self.common_dir, *sorted((self.common_dir / "worktrees").glob("*"))]:
+        for place in (self.common_dir, *self.linked_git_dirs()):
             try:
                 head = (place / "HEAD").read_text("utf-8", "surrogateescape").strip()
             except OSError:

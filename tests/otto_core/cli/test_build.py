@@ -1,6 +1,7 @@
 """The verbs that act: build, plan, land, demo, as their user meets them."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +92,25 @@ def test_a_worktree_that_a_person_removes_at_this_moment_is_in_no_builds_way(
     monkeypatch.setattr(Path, "read_text", just_after)
     result = otto("build", "--plan", str(write_plan(repo, writes("one"))), at=repo)
     assert (result.exit_code, len(asked)) == (0, 1), result.output
+
+
+@pytest.mark.parametrize("look", ["scandir", "listdir"])
+def test_the_last_linked_worktree_may_go_at_this_moment_too(
+    repo: Path, otto: Otto, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """With it, git removes the directory of them all."""
+    git(repo, "worktree", "add", "--quiet", "-b", "topic", str(repo.parent / "other"))
+    list_real, asked = getattr(os, look), list[object]()
+
+    def just_after(place: object = ".") -> object:
+        if str(place).endswith("/.git/worktrees") and not asked:
+            asked.append(place)
+            git(repo, "worktree", "remove", str(repo.parent / "other"))
+        return list_real(place)
+
+    monkeypatch.setattr(os, look, just_after)
+    result = otto("build", "--plan", str(write_plan(repo, writes("one"))), at=repo)
+    assert result.exit_code == 0, result.output
 
 
 def two_tasks(one: str, other: str) -> str:
