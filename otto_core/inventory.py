@@ -154,24 +154,26 @@ def look_at_slot(slot: Slot, borrower: str | None = None) -> SlotFacts:
 
 def unused_s(*places: Path) -> float:
     """Say how long ago anything was written to places, as their own times tell."""
-    times = [place.lstat().st_mtime for place in places if _exists(place)]
+    times = (found.st_mtime for place in places if (found := _status(place)) is not None)
     return time.time() - max(times, default=0.0)
 
 
 def is_directory(place: Path) -> bool:
     """Tell whether a name stands for a directory itself, not for a link to one."""
-    try:
-        return stat.S_ISDIR(place.lstat().st_mode)
-    except OSError:
-        return False
+    found = _status(place)
+    return found is not None and stat.S_ISDIR(found.st_mode)
 
 
 def _exists(place: Path) -> bool:
+    return _status(place) is not None
+
+
+def _status(place: Path) -> os.stat_result | None:
+    """Look at what a name stands for; once, as a driver at work may take it away between two looks."""
     try:
-        place.lstat()
+        return place.lstat()
     except OSError:
-        return False
-    return True
+        return None
 
 
 def _entries(place: Path) -> list[Path]:

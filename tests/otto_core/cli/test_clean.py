@@ -1,11 +1,13 @@
 """`otto clean`, as its user meets it, and what other verbs say of a run that was cleaned."""
 
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
+from otto_core.inventory import unused_s
 from tests.builders import git, make_repo
 from tests.otto_core.cli.conftest import Otto
 from tests.otto_core.full_disk import little_room
@@ -42,6 +44,21 @@ def test_a_store_that_takes_nothing_is_told_and_no_bug(tmp_path: Path, otto: Ott
     assert done.stderr.endswith("then otto clean\n")
     assert not (repo / ".git/otto/reports").exists()
     assert f"removed  {run.id}" in otto("clean", at=repo).stdout
+
+
+def test_a_place_that_a_driver_takes_away_at_this_moment_is_looked_at_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, lstat = tmp_path / "io", Path.lstat
+    place.mkdir()
+
+    def just_before(looked_at: Path) -> os.stat_result:
+        found = lstat(looked_at)
+        place.rmdir()
+        return found
+
+    monkeypatch.setattr(Path, "lstat", just_before)
+    assert unused_s(place) < 3600
 
 
 def test_where_nothing_was_built_there_is_nothing_to_clean(tmp_path: Path, otto: Otto) -> None:
