@@ -1,6 +1,7 @@
 """Hermetic tests: no user configuration, no inherited Git or Otto variables, a home of their own."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,11 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.register_profile("ci", settings.get_profile("untimed"), derandomize=True)
 """Continuous integration judges the change, not the day's luck: the same examples each time."""
 settings.load_profile("ci" if os.environ.get("CI") else "untimed")
+
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+"""A shell has what it starts in the background ignore Ctrl-C, and so would every Otto of the tests."""
 
 GITCONFIG = """\
 [user]
