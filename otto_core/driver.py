@@ -18,8 +18,8 @@ from functools import partial
 
 from merge.objects import Oid
 from merge.swap import swap
+from otto_core import capture, interrupts
 from otto_core import events as ev
-from otto_core import interrupts
 from otto_core.attempts import attempt
 from otto_core.checkout import dirty_files
 from otto_core.checks import Checker, ChecksStopped, final_checks, of_a_fit_worktree
@@ -323,6 +323,7 @@ def interruptible(ask: Callable[[], None]) -> Iterator[None]:
         nonlocal heard
         heard += 1
         if heard == 2:
+            capture.hurry.set()
             for number in handled:
                 loop.remove_signal_handler(number)
                 signal.signal(number, signal.SIG_DFL)
@@ -333,6 +334,7 @@ def interruptible(ask: Callable[[], None]) -> Iterator[None]:
     try:
         yield
     finally:
+        capture.hurry.clear()
         for number in handled:
             loop.remove_signal_handler(number)
             signal.signal(number, before[number] or signal.SIG_DFL)

@@ -29,6 +29,9 @@ from otto_core.refill import carry_out, directories_of, plan
 from otto_core.scan import Scan, Stamp, scan
 from otto_core.slots import Filling, Slot
 
+_FILLING_S = 3600.0
+"""How long git may take to fill a worktree: a filter such as Git LFS may fetch all large files."""
+
 
 def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     """Bring a slot to exactly the tree of a commit: nothing else is in it, not even ignored files.
@@ -246,7 +249,9 @@ def _check_out(slot: Slot, target: Filling) -> Scan | None:
 
 def _read_tree(slot: Slot, tree: Oid, env: Mapping[str, str] | None = None) -> Completed:
     command = ("read-tree", "--reset", "-u", str(tree))
-    return git(*command, git_dir=slot.git_dir, work_tree=slot.path, env=env, keep=slot.keep)
+    return git(
+        *command, git_dir=slot.git_dir, work_tree=slot.path, env=env, keep=slot.keep, timeout_s=_FILLING_S
+    )
 
 
 def _is_usable(bits: int) -> bool:

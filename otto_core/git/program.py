@@ -9,7 +9,7 @@ import signal
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from otto_core.capture import Completed, capture
+from otto_core.capture import LIMIT_S, Completed, capture
 from otto_core.errors import GitUnfinished, RepositoryUnusable
 from otto_core.machine import REFUSED, remedy
 
@@ -49,6 +49,7 @@ def git(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     keep: Sequence[int] = (),
+    timeout_s: float = LIMIT_S,
 ) -> Completed:
     """Run the git program against one git directory; the exit code is the caller's to judge.
 
@@ -60,7 +61,8 @@ def git(
 
     """
     places = [f"--git-dir={git_dir}", *([f"--work-tree={work_tree}"] if work_tree else [])]
-    return _run([*places, *args], cwd=work_tree or git_dir, stdin=stdin, env=env, keep=keep)
+    cwd = work_tree or git_dir
+    return _run([*places, *args], cwd=cwd, stdin=stdin, env=env, keep=keep, timeout_s=timeout_s)
 
 
 def git_from(start: Path, *args: str) -> Completed:
@@ -81,15 +83,20 @@ def _run(
     stdin: bytes = b"",
     env: Mapping[str, str] | None = None,
     keep: Sequence[int] = (),
+    timeout_s: float = LIMIT_S,
 ) -> Completed:
     fsync = f"core.fsync={'committed' if _synced else 'none'}"
     options = [part for option in (*_SAFE_OPTIONS, fsync) for part in ("-c", option)]
     try:
-        return capture(["git", *options, *args], env=git_env(env), cwd=cwd, stdin=stdin, keep=keep)
+        argv = ["git", *options, *args]
+        return capture(argv, env=git_env(env), cwd=cwd, stdin=stdin, keep=keep, timeout_s=timeout_s)
     except TimeoutError as error:  # it may well be the content that it hangs on
         raise RepositoryUnusable(
             f"git could not run: {error}", hint="see what it waits for, such as a filter or a slow disk"
         ) from error
+    except InterruptedError as error:
+        mend = "see what it waited for, such as a filter"
+        raise GitUnfinished(str(error.strerror), mend=mend) from error
     except OSError as error:
         if error.filename == cwd:  # a task can take its directory away: that is no fault of the machine
             raise RepositoryUnusable(

@@ -162,6 +162,32 @@ def test_i7_i13_sigterm_after_control_c_is_the_second_signal(build: Start, repo:
     assert_paused_and_safe(repo)
 
 
+def test_i7_i13_a_second_signal_ends_a_filter_of_git_that_hangs(
+    tmp_path: Path, hermetic: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git runs it to convert what the attempt left; what was written is kept by the next resume."""
+    monkeypatch.setenv("OTTO_SANDBOX", "subreaper")
+    repo = make_repo(tmp_path, {".gitattributes": "*.txt filter=slow\n"})
+    hangs = tmp_path / "hangs"
+    slow = tmp_path / "slow"
+    slow.write_text(f"#!/bin/sh\ncat\ntest -e {hangs} || {{ echo $$ > {hangs}; sleep 3600; }}\n")
+    slow.chmod(0o700)
+    with (hermetic / ".gitconfig").open("a") as config:
+        config.write(f'[filter "slow"]\n\tclean = {slow}\n')
+    building = Build(repo, "echo half > mine.txt; echo up")
+    until(lambda: hangs.exists() and hangs.read_text().endswith("\n"))
+    building.child.send_signal(signal.SIGTERM)
+    building.child.send_signal(signal.SIGHUP)  # another one: the kernel puts two of a kind together
+    code, said = building.end()
+    until(lambda: not kernel.is_running(int(hangs.read_text())))
+    assert code == 4, said
+    assert "see what it waited for, such as a filter; then otto resume" in said
+    with otto("resume", at=repo) as resumed:
+        resumed.communicate(timeout=PATIENCE_S)
+    assert resumed.returncode == 0
+    assert git(repo, "show", "otto/test:mine.txt") == "half"
+
+
 def test_a_second_signal_ends_a_check_without_its_grace(repo: Path) -> None:
     plan = write_plan(repo, writes("one"), verify={"each": [DEAF], "baseline": False})
     argv = [*PROGRAM, "build", "--plan", str(plan)]
