@@ -18,6 +18,9 @@ from pathlib import Path
 import psutil
 
 _PROC = Path("/proc")
+_LOOKS = 5
+"""How often, at most, the descendants of a process are looked for."""
+
 _PR_SET_CHILD_SUBREAPER = 36  # prctl(2), Linux
 
 
@@ -87,9 +90,17 @@ def descendants(pid: int, *, beside: Collection[int] = ()) -> tuple[int, ...]:
     """List the living descendants of a process, less those in `beside` and all that descends from them.
 
     The kernel's list of children may miss one while others of them end (proc(5), `children`), so two looks
-    are put together.
+    are put together. Who forks and ends between two steps of a look hides its child from it: where a look met
+    somebody new, there is another.
     """
-    return tuple(sorted({*_descend(pid, beside), *_descend(pid, beside)}))
+    found: set[int] = set()
+    met: set[int] = set()
+    for number in range(_LOOKS):
+        before = len(met)
+        found.update(_descend(pid, beside, met))
+        if number > 0 and len(met) == before:
+            break
+    return tuple(sorted(found))
 
 
 def is_running(pid: int) -> bool:
@@ -107,7 +118,7 @@ def ancestors(pid: int) -> tuple[int, ...]:
 def entries_of(pid: int) -> list[bytes]:
     """Give the entries of the environment that a process was started with, `NAME=value`.
 
-    An empty list where it may not be read, and for the moment in which a process starts another program.
+    An empty list where it may not be read, and in the midst of execve(2): see `is_starting`.
     """
     if not _PROC.is_dir():
         with suppress(psutil.Error, OSError):
@@ -116,21 +127,32 @@ def entries_of(pid: int) -> list[bytes]:
         return []
     process = _PROC / str(pid)
     try:
-        return _entries(process)
-    except ProcessLookupError:  # its first thread has ended; others may go on, and have the environment still
-        with suppress(OSError):
-            for thread in (process / "task").iterdir():
-                with suppress(OSError):
-                    return _entries(thread)
-    except OSError:
-        pass  # gone, or not to be read
+        if entries := _entries(process):
+            return entries
+    except ProcessLookupError:
+        pass
+    except OSError:  # gone, or not to be read
+        return []
+    with suppress(OSError):  # where its first thread has ended, others may go on, and have it still
+        for thread in (process / "task").iterdir():
+            with suppress(OSError):
+                if entries := _entries(thread):
+                    return entries
     return []
 
 
-def is_program(pid: int) -> bool:
-    """Tell whether a process executes a file that this user may know: no thread of the kernel, no zombie."""
-    with suppress(psutil.Error, OSError):
-        return bool(psutil.Process(pid).exe())
+def is_starting(pid: int) -> bool:
+    """Tell of a process that showed no environment whether to look again: it is in the midst of execve(2).
+
+    Between the old program's memory and the new one's there is none to be read, and the place where it ends
+    is 0 (proc(5), `env_end` of `stat`). That of a program started without any is where it begins.
+    """
+    with suppress(OSError, IndexError):
+        if _entries(_PROC / str(pid)):  # who may not read it is told 0 below, too
+            return True
+        _, *rest = _stat(pid)
+        size, begin, end = rest[19], rest[46], rest[47]
+        return size != "0" and (end == "0" or begin != end)
     return False
 
 
@@ -192,7 +214,8 @@ def reap(pid: int) -> None:
 
 
 def _entries(place: Path) -> list[bytes]:
-    return (place / "environ").read_bytes().split(b"\0")
+    content = (place / "environ").read_bytes()
+    return content.split(b"\0") if content else []
 
 
 def _stat(pid: int) -> list[str]:
@@ -200,13 +223,15 @@ def _stat(pid: int) -> list[str]:
     return (_PROC / str(pid) / "stat").read_text("ascii", "replace").rpartition(")")[2].split()
 
 
-def _descend(pid: int, beside: Collection[int]) -> Iterator[int]:
+def _descend(pid: int, beside: Collection[int], met: set[int]) -> Iterator[int]:
+    """Give the living; note in `met` also those that end meanwhile."""
     waiting = [pid]
     while waiting:
         for child in _children(waiting.pop()):
             if child in beside:
                 continue
             waiting.append(child)
+            met.add(child)
             if is_running(child):
                 yield child
 

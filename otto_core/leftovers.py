@@ -26,9 +26,6 @@ _AGAIN_S = 0.2
 _PASSES = 10
 """How often, in one look, those are looked at who were not there before: one forks, and ends, meanwhile."""
 
-_LOOKS = 5
-"""How often a program is looked at that shows no environment."""
-
 
 def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
     """End at once whatever still carries one of these markers, and prove it gone, in a few seconds at most.
@@ -70,24 +67,28 @@ def end_all(markers: AbstractSet[str], whose: str, *, then: str = "") -> None:
 def _carriers(wanted: AbstractSet[bytes]) -> Iterator[Identity]:
     """Find the living processes with one of these entries in their environment.
 
-    Most are passed over after one small read. A program that shows no environment may be in the midst of
-    execve(2): it is looked at again, a few moments apart.
+    Most are passed over after one small read. Who shows no environment in the midst of execve(2) is looked at
+    until it shows one: on a busy machine that may take a while.
     """
     seen: set[int] = set()
-    for number in range(_PASSES):
+    blank: set[int] = set()
+    passes, deadline = 0, time.monotonic() + _PROOF_S
+    while passes < _PASSES or blank:
         new = set(psutil.pids()) - seen
         if not new:
             return
-        blank: set[int] = set()
+        blank = set()
         for pid in new:
             entries = kernel.entries_of(pid)
-            if not entries and number < _LOOKS and kernel.is_program(pid):
+            if not entries and kernel.is_starting(pid) and time.monotonic() < deadline:
                 blank.add(pid)
             elif process := _carrier(pid, wanted, entries):
                 yield process
         seen |= new - blank
         if new == blank:
             time.sleep(_POLL_S)
+        else:
+            passes += 1
 
 
 def _carrier(pid: int, wanted: AbstractSet[bytes], entries: Iterable[bytes]) -> Identity | None:

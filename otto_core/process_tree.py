@@ -130,8 +130,7 @@ class Swept:
 
     def members(self) -> tuple[int, ...]:
         """List the living members. One that shed its marker is known by its working directory."""
-        found = tuple(pid for pid in kernel.descendants(os.getpid()) if self._holds(pid))
-        self.seen.update(found)
+        found, _ = self._look()
         return found
 
     def signal(self, number: signal.Signals) -> None:
@@ -157,7 +156,7 @@ class Swept:
     async def is_gone(self, limit_s: float) -> bool:
         """Look until no member is left; the leader, which its parent waits for, has ended before."""
         deadline, pause = time.monotonic() + limit_s, 0.001
-        while self.members():
+        while any(self._look()):
             if time.monotonic() >= deadline:
                 return False
             await asyncio.sleep(pause)
@@ -167,10 +166,20 @@ class Swept:
         kernel.reap(-self.group)
         return True
 
-    def _holds(self, pid: int) -> bool:
+    def _look(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """List the living members, and who may be one: nobody can tell in the midst of execve(2)."""
+        known = {pid: self._holds(pid) for pid in kernel.descendants(os.getpid())}
+        found = tuple(pid for pid, holds in known.items() if holds)
+        self.seen.update(found)
+        return found, tuple(pid for pid, holds in known.items() if holds is None)
+
+    def _holds(self, pid: int) -> bool | None:
         if _group_of(pid) == self.group:
             return True
-        marker = kernel.environment_of(pid).get(MARKER)
+        environment = kernel.environment_of(pid)
+        if not environment and kernel.is_starting(pid):
+            return None
+        marker = environment.get(MARKER)
         if marker is not None:
             return marker == self.marker  # another execution's is not ours, wherever it works
         place = kernel.directory_of(pid)

@@ -302,6 +302,38 @@ def test_i13_a_daemon_in_a_session_of_its_own_does_not_outlive_its_command(
     assert not living(tmp_path)
 
 
+ELSEWHERE = """
+import os, time
+told, tell = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    os.chdir('/')
+    os.write(tell, b'x')
+    time.sleep(600)
+os.read(told, 1)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells in /proc")
+def test_i13_a_daemon_elsewhere_that_is_in_the_midst_of_execve_does_not_outlive_its_command(
+    command: Compose, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a moment it shows no environment; that moment is held here for the first few looks."""
+    looks: list[int] = []
+    entry = os.fsencode(f"{MARKER}=test/{tmp_path}")
+    entries_of, is_starting = kernel.entries_of, kernel.is_starting
+
+    def entries(pid: int) -> list[bytes]:
+        found = entries_of(pid)
+        looks.extend([pid] if entry in found else [])
+        return [] if 0 < looks.count(pid) < 5 else found
+
+    monkeypatch.setattr(kernel, "entries_of", entries)
+    monkeypatch.setattr(kernel, "is_starting", lambda pid: 0 < looks.count(pid) < 5 or is_starting(pid))
+    assert isinstance(run(command(*python(ELSEWHERE), grace_s=0.3)), Exited)
+    assert not living(tmp_path)
+
+
 HEADLESS = """
 import ctypes, os, threading, time
 child = os.fork()
@@ -544,4 +576,4 @@ def test_i13_an_execution_that_is_cancelled_while_it_is_spawned_leaves_nothing_b
             await running
 
     asyncio.run(scenario())
-    assert not living(tmp_path)
+    until(lambda: not living(tmp_path))

@@ -162,17 +162,18 @@ def test_r_s4_a_process_that_took_the_id_between_two_looks_is_left_alone(
 def test_i13_a_process_in_the_midst_of_execve_is_looked_at_again(
     start: Start, marker: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """For a moment it shows no environment; that moment is held here for the first few looks."""
+    """For a moment it shows no environment; that moment is held here for many looks."""
     child = start("sleep", "600", marked=marker)
     until_marked(child.pid, marker)
     looks: list[int] = []
 
     def entries_of(pid: int) -> list[bytes]:
         looks.append(pid)
-        return [] if pid == child.pid and looks.count(pid) < 5 else kernel_entries(pid)
+        return [] if pid == child.pid and looks.count(pid) < 30 else kernel_entries(pid)
 
-    kernel_entries = kernel.entries_of
+    kernel_entries, kernel_starting = kernel.entries_of, kernel.is_starting
     monkeypatch.setattr(kernel, "entries_of", entries_of)
+    monkeypatch.setattr(kernel, "is_starting", lambda pid: pid == child.pid or kernel_starting(pid))
     assert end_marked({marker}) == ()
     assert not kernel.is_running(child.pid)
 
