@@ -37,6 +37,7 @@ _RESULT = {
 """What each task that lands adds, as lines; `still` changes nothing."""
 
 _BRIEF = ("base", "one")
+_BESIDE = ("one", "two", "rough", "still")
 _OURS = (".git/otto", ".git/refs/otto", ".git/objects", ".git/refs/heads/otto", ".git/logs/refs/heads/otto")
 
 
@@ -44,8 +45,9 @@ _OURS = (".git/otto", ".git/refs/otto", ".git/objects", ".git/refs/heads/otto", 
 class Scene:
     """A repository in which the run takes place, and the commands on it.
 
-    A `brief` one has one task after another, and no setup. Where it is `held`, the task `two` writes, also
-    what no tree can hold, and then waits until `let_go`; no other feature ends before it has come so far.
+    A `brief` one has one task after another, and no setup. In any other no feature ends before all of them
+    have begun, so each has a slot of its own. Where it is `held`, the task `two` writes, also what no tree
+    can hold, and then waits until `let_go`; no other feature ends before it has come so far.
     """
 
     otto: Otto
@@ -131,11 +133,14 @@ class Scene:
     def _plan(self) -> Path:
         wrote = f'echo "$OTTO_RUN.$OTTO_TASK.$OTTO_ATTEMPT" >> {self._sign("wrote")}'
         commit = "git add --all && git commit --quiet --message mine"
-        meet = wait = ""
+        begin = f"touch {self._sign('begun')}.$OTTO_RUN.$OTTO_TASK"
+        all_begun = " && ".join(f"[ -e {self._sign('begun')}.$OTTO_RUN.{name} ]" for name in _BESIDE)
+        meet = "" if self.brief else f"{begin}; until {all_begun}; do sleep 0.01; done"
         if self.held:
-            meet = f"while [ ! -e {self._sign('begun')} ]; do sleep 0.01; done"
             hold = f"while [ ! -e {self._sign('go')} ]; do sleep 0.02; done"
-            wait = f"{commit}; mkfifo pipe; touch {self._sign('begun')}; {hold}; rm pipe"
+            wait = f"{commit}; mkfifo pipe; {begin}; {hold}; rm pipe"
+        else:
+            wait = meet
         rough = [
             meet,
             "case $OTTO_ATTEMPT in",
@@ -160,7 +165,7 @@ class Scene:
             | {**after, "extends": ["routes"]},
             feature("rough", "\n".join(rough), retry_from="attempt", max_attempts=4)
             | {**after, "verify": ["grep good rough.txt"]},
-            feature("still", "true") | {**after, "allow_empty": True},
+            feature("still", f"true; {meet}") | {**after, "allow_empty": True},
         )
         return write_plan(
             self.repo,
