@@ -1,6 +1,7 @@
 """Time limits that fire at a sign, not after a time: what has to come first is there on any machine."""
 
 import asyncio
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
@@ -13,7 +14,10 @@ from otto_core import execution
 from otto_core.children import Child
 from otto_core.execution import Command
 from otto_core.process_tree import Tree
+from otto_core.session import Session
 from otto_core.stop import Stop
+
+_LOOK_S = 0.05
 
 
 def limits_fire_at(monkeypatch: pytest.MonkeyPatch, sign: Callable[[], bool] | Path) -> None:
@@ -37,6 +41,32 @@ def limits_fire_at(monkeypatch: pytest.MonkeyPatch, sign: Callable[[], bool] | P
         return await first_end(child, tree, replace(command, timeout_s=0.0), stop)
 
     monkeypatch.setattr(execution, "_first_end", watch)
+
+
+def a_short_program_times_out_at(monkeypatch: pytest.MonkeyPatch, sign: Path) -> None:
+    """Let the time limit of one of Otto's own programs be over when a file is there, and never before.
+
+    It is a sign once each time that it is made, and is taken away for it.
+    """
+    communicate = subprocess.Popen.communicate
+
+    def wait(child: Child, stdin: bytes | None = None, **_: float | None) -> tuple[bytes, bytes]:
+        while True:
+            try:
+                return communicate(child, stdin, _LOOK_S)
+            except subprocess.TimeoutExpired:
+                if _taken(sign):
+                    raise
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", wait)
+
+
+def time_passes_at(monkeypatch: pytest.MonkeyPatch, sign: Path, seconds: float) -> None:
+    """Let a driver have worked so many seconds longer as soon as a file is there."""
+    real = Session.elapsed_s.fget  # type: ignore[attr-defined]
+    monkeypatch.setattr(
+        Session, "elapsed_s", property(lambda session: real(session) + seconds * sign.exists())
+    )
 
 
 def _taken(file: Path) -> bool:

@@ -19,8 +19,10 @@ from otto_core.slots import Slot
 from otto_core.state import Run
 from tests.builders import git, make_repo
 from tests.otto_core.held import newest
+from tests.otto_core.limits import time_passes_at
 from tests.otto_core.runs import content, feature, first_failure, reason_of, run_plan, writes
 from tests.otto_core.test_git import wrap_git
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -173,24 +175,37 @@ def test_i14_a_timeout_names_itself_and_its_value(repo: Path) -> None:
     assert "`timeout` of 1s" in reason.message
 
 
-def test_i14_b1_the_wall_budget_pauses_the_run_and_ends_what_executes(repo: Path) -> None:
-    (repo / "otto.yaml").write_text("budget: {wall: 1s}\n")
-    run = run_plan(repo, feature("mine", "echo work > mine.txt; sleep 60"))
+def test_i14_b1_the_wall_budget_pauses_the_run_and_ends_what_executes(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (repo / "otto.yaml").write_text("budget: {wall: 2h}\n")
+    time_passes_at(monkeypatch, tmp_path / "worked", 7200)
+    run = run_plan(repo, feature("mine", f"echo work > mine.txt; touch {tmp_path}/worked; sleep 600"))
     assert run.outcome is Outcome.BUDGET
     assert run.paused is not None
-    assert "`budget.wall` of 1s" in run.paused.message
+    assert "`budget.wall` of 2h" in run.paused.message
     assert run.tasks["mine"].status is TaskStatus.PENDING
     kept = f"refs/otto/runs/{run.id}/tasks/mine/attempt-1"
     assert git(repo, "show", f"{kept}:mine.txt") == "work"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_a_signal_pauses_the_run_and_keeps_what_was_written(repo: Path, number: signal.Signals) -> None:
-    def interrupt(event: ev.Event, _: Run) -> None:
-        if isinstance(event, ev.AttemptStarted):
-            threading.Timer(0.5, os.kill, (os.getpid(), number)).start()
+def test_a_signal_pauses_the_run_and_keeps_what_was_written(
+    repo: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    def interrupt() -> None:
+        until((tmp_path / "written").exists)
+        os.kill(os.getpid(), number)
 
-    run = run_plan(repo, feature("mine", "echo half > mine.txt; sleep 60"), observe=interrupt)
+    person = threading.Thread(target=interrupt)
+
+    def look(event: ev.Event, _: Run) -> None:
+        if isinstance(event, ev.AttemptStarted):
+            person.start()
+
+    task = feature("mine", f"echo half > mine.txt; touch {tmp_path}/written; sleep 600")
+    run = run_plan(repo, task, observe=look)
+    person.join()
     assert run.outcome is Outcome.INTERRUPTED
     assert run.tasks["mine"].status is TaskStatus.PENDING
     end = run.tasks["mine"].attempts[0].end

@@ -7,6 +7,7 @@ import pytest
 from otto_core import events as ev
 from otto_core.model import Outcome, ReasonKind, TaskStatus
 from tests.builders import git, make_repo
+from tests.otto_core.limits import limits_fire_at
 from tests.otto_core.runs import content, feature, files, reason_of, run_plan, writes
 
 
@@ -32,15 +33,18 @@ def test_a_failing_check_uses_up_the_attempts_and_names_the_command(repo: Path) 
     assert len(run.tasks["mine"].attempts) == 2
 
 
-def test_i14_a_check_that_hangs_names_its_limit(repo: Path) -> None:
+def test_i14_a_check_that_hangs_names_its_limit(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits_fire_at(monkeypatch, tmp_path / "hangs")
     run = run_plan(
         repo,
         feature("mine", "echo x > mine.txt", max_attempts=1),
-        verify={"each": ["! test -f mine.txt || sleep 60"], "timeout": "1s"},
+        verify={"each": [f"! test -f mine.txt || {{ touch {tmp_path}/hangs; sleep 600; }}"], "timeout": "2h"},
     )
     reason = reason_of(run, "mine")
     assert reason.kind is ReasonKind.VERIFY_TIMEOUT
-    assert "`verify.timeout` of 1s" in reason.message
+    assert "`verify.timeout` of 2h" in reason.message
 
 
 def test_checks_have_a_temporary_directory_of_their_own_and_no_prompt(repo: Path) -> None:

@@ -125,6 +125,7 @@ def test_a_cancelled_run_whose_task_is_tried_again_meanwhile_goes_on(
     repo: Path, otto: Otto, tmp_path: Path, *, skipped: bool
 ) -> None:
     """The driver ends what executes for the cancellation; the retry takes it back, and is no interrupt."""
+    (repo / "otto.yaml").write_text("defaults: {grace: 10m}\n")
     mended = tmp_path / "mended"
     deaf = otto.holds("one")
     deaf["run"] = f"trap 'echo termed' TERM\n{deaf['run']}"

@@ -146,7 +146,7 @@ def test_after_a_stop_nobody_waits_for_the_guard_to_give_a_lock_back(tmp_path: P
             await asyncio.sleep(0)
         with (tmp_path / "locks/guard").open("rb") as guard:
             assert take(guard)
-            asyncio.get_running_loop().call_later(10, guard.close)  # whoever waits after all gets it then
+            asyncio.get_running_loop().call_later(60, guard.close)  # whoever waits after all gets it then
             stop.set()
             await all_in.wait()
             await asyncio.gather(*windows)

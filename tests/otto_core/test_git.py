@@ -25,7 +25,9 @@ from otto_core.model import Outcome, ReasonKind
 from otto_core.resume import Limits, resume
 from tests.builders import git, make_repo, write_commit, write_tree
 from tests.otto_core.held import newest
+from tests.otto_core.limits import a_short_program_times_out_at
 from tests.otto_core.runs import feature, fingerprint, reason_of, run_plan
+from tests.waiting import until
 
 
 @pytest.fixture
@@ -143,15 +145,15 @@ def test_b6_a_git_that_is_killed_while_an_attempt_is_captured_costs_the_attempt_
 def test_i9_a_filter_that_hangs_on_what_an_attempt_wrote_is_ended_and_counts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repo, pid = make_repo(tmp_path, {".gitattributes": "*.txt filter=slow\n"}), tmp_path / "pid"
-    git(repo, "config", "filter.slow.clean", f"echo $$ > {pid}; exec sleep 600")
-    defaults = capture.__kwdefaults__
-    assert defaults is not None
-    monkeypatch.setitem(defaults, "timeout_s", 2.0)
+    repo, pids = make_repo(tmp_path, {".gitattributes": "*.txt filter=slow\n"}), tmp_path / "pids"
+    git(repo, "config", "filter.slow.clean", f"echo $$ >> {pids}; touch {tmp_path}/hangs; exec sleep 600")
+    a_short_program_times_out_at(monkeypatch, tmp_path / "hangs")
     run = run_plan(repo, feature("one", "echo x > one.txt", max_attempts=1))
     assert run.outcome is Outcome.FAILED
     assert "did not end within" in reason_of(run, "one").message
-    assert not kernel.is_running(int(pid.read_text()))
+    hung = [int(pid) for pid in pids.read_text().split()]
+    assert hung
+    until(lambda: not any(map(kernel.is_running, hung)))
 
 
 @pytest.mark.parametrize("name", ["x: No space left on device\nb.txt", "x: No space left on device"])

@@ -55,7 +55,7 @@ POISON = {
         " echo 1234567890123456789012345678901234567890 > .git/HEAD"
     ),
     "notes of occupants that are not text": (
-        "for n in $(seq 3000); do sleep 0.02; test -e ../slot-*/beside.txt || continue;"
+        "for n in $(seq 30000); do sleep 0.02; test -e ../slot-*/beside.txt || continue;"
         " test $(ls ../.otto/*.occupant | wc -l) = 1 && break; done;"  # the other's is off
         " for o in ../.otto/slot-*/; do printf '\\377' > ${{o%/}}.occupant; done; echo x > mine.txt"
     ),
