@@ -60,6 +60,8 @@ async def _attempt(session: Session, gate: ExecutionGate, name: str) -> None:
     with session.pool.lend() as slot, unregistered_after(slot, session.repository):
         slot.linked = session.settings.worktrees.isolation == "linked"
         pinned = session.run
+        if name not in pinned.ready:  # a person skipped it while its locks were waited for
+            return
         await session.in_thread(partial(_furnish, session, slot, pinned, name))
         if session.stop.is_set():
             return

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,16 +18,18 @@ from otto_core.decisions import Decision, cancel, retry, skip, together
 from otto_core.errors import ExitCode, UsageError
 from otto_core.git.repository import GitRepository
 from otto_core.journal import STORE, Journal, Stored
+from otto_core.locks import LockTable
 from otto_core.model import Outcome, TaskStatus
 from otto_core.refnames import run_ref
 from otto_core.resume import Limits, resume
 from otto_core.slots import Slot
 from otto_core.state import Run
+from otto_core.writesets import Contention, WriteSet
 from tests.builders import git
 from tests.otto_core.held import Otto, newest
 from tests.otto_core.killed_runs import carriers
 from tests.otto_core.runs import feature, run_plan, write_plan, writes
-from tests.waiting import until
+from tests.waiting import PATIENCE_S, until
 
 PERSON = "ada@workshop"
 
@@ -56,6 +59,28 @@ def test_a_task_that_is_skipped_while_its_worktree_is_made_does_not_start(
     assert run.tasks["one"].attempts == ()
     assert run.tasks["two"].status is TaskStatus.LANDED
     assert run.outcome is Outcome.PARTIAL
+
+
+def test_a_task_that_is_skipped_while_its_locks_are_waited_for_does_not_start(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acquire, told = LockTable.acquire, threading.Event()
+
+    def acquiring(table: LockTable, task: str, writes: WriteSet, **more: Any) -> Contention | None:
+        if task == "one":
+            decide_on(GitRepository.discover(repo), newest(repo).id, skip_one)
+            assert told.wait(PATIENCE_S)
+        return acquire(table, task, writes, **more)
+
+    def look(event: ev.Event, _: Run) -> None:
+        if isinstance(event, ev.TaskSkipped):
+            told.set()
+
+    monkeypatch.setattr(LockTable, "acquire", acquiring)
+    run = run_plan(repo, writes("one"), writes("two"), observe=look)
+    assert run.tasks["one"].status is TaskStatus.SKIPPED
+    assert run.tasks["one"].attempts == ()
+    assert run.tasks["two"].status is TaskStatus.LANDED
 
 
 def test_a_result_that_is_skipped_while_it_is_checked_does_not_land(repo: Path, otto: Otto) -> None:
