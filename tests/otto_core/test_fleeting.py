@@ -11,11 +11,12 @@ from tests.waiting import until
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells in /proc")
 
-EXECUTES_ON = 'exec sh -c "$0" "$0"'
+EXECUTES_ON = '[ $1 = 0 ] || exec sh -c "$0" "$0" $(($1 - 1))'
 
 
 def test_a_process_in_the_midst_of_execve_shows_no_environment_and_is_told_to_be_starting() -> None:
-    with subprocess.Popen(["sh", "-c", EXECUTES_ON, EXECUTES_ON], env={"MARK": "it"}) as child:
+    argv = ["sh", "-c", EXECUTES_ON, EXECUTES_ON, "100000"]
+    with subprocess.Popen(argv, env={"MARK": "it"}) as child:
 
         def is_caught() -> bool:
             looks = range(200)
