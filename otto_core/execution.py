@@ -23,7 +23,7 @@ from otto_core import kernel
 from otto_core.children import Child, ended, strangers
 from otto_core.model import is_sent
 from otto_core.process import MARKER, spawn
-from otto_core.process_tree import POLL_S, Namespace, Swept, Tree, readable
+from otto_core.process_tree import POLL_S, Namespace, Swept, Tree, end_unheld, readable
 from otto_core.redaction import Redactor
 from otto_core.refusals import is_of_the_machine
 from otto_core.stop import Stop
@@ -234,10 +234,12 @@ async def _start(command: Command, output: int) -> tuple[Child, Tree]:
             os.close(tell)
         try:
             return child, await asyncio.to_thread(Namespace.of, child.pid, told)
-        except BaseException:  # nobody would watch it: with the program that holds it, the namespace ends
-            child.kill()
+        except BaseException:  # nobody would watch it
+            made = end_unheld(child.pid)
             child.wait()
             ended(child)
+            for pid in made:
+                kernel.reap(pid)
             os.close(told)
             raise
 

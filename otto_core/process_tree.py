@@ -119,6 +119,20 @@ class Namespace:
             os.close(self.pidfd)
 
 
+def end_unheld(outer: int) -> tuple[int, ...]:
+    """End a bubblewrap whose namespace cannot be held, and what it has made so far; gives the latter.
+
+    What it made waits for it first, and binds its life to it only then: left alone, it would wait for good.
+    `outer` is a child that nobody has waited for. It is stopped before, so that it makes no more.
+    """
+    os.kill(outer, signal.SIGSTOP)
+    os.waitid(os.P_PID, outer, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    made = kernel.descendants(outer)
+    for pid in (*made, outer):
+        kernel.send(pid, signal.SIGKILL)
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Swept:
     """The processes of one execution: its group, and of this process's descendants those that are its."""

@@ -186,6 +186,36 @@ def test_where_no_file_is_left_to_watch_a_command_by_it_is_not_blamed(
         assert ending.code == 3
 
 
+MAKES = """#!/bin/sh
+setsid sleep {length} &
+echo "{{\\"child-pid\\": $!}}" > /proc/self/fd/$2
+wait
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="namespaces are a thing of Linux")
+def test_i13_what_a_bubblewrap_made_that_cannot_be_held_does_not_outlive_it(
+    tmp_path: Path, length: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until it is let go by bubblewrap, it is not ended with it: a shell stands for both here."""
+
+    def refused(_: int) -> int:
+        until(lambda: bool(sleeping(length)))
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    program = tmp_path / "bwrap"
+    program.write_text(MAKES.format(length=length))
+    program.chmod(0o755)
+    monkeypatch.setattr(os, "pidfd_open", refused)
+    env = {"PATH": os.environ["PATH"]}
+    command = Command(
+        ("true",), tmp_path, env, tmp_path / "log", 60, 2, f"test/{tmp_path}", cage=(str(program),)
+    )
+    with pytest.raises(OSError, match="Too many open files"):
+        run(command)
+    until(lambda: not sleeping(length))
+
+
 def test_only_the_given_environment_and_the_marker_reach_the_command(
     command: Compose, tmp_path: Path
 ) -> None:
