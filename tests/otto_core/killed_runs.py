@@ -135,7 +135,7 @@ class Scene:
         commit = "git add --all && git commit --quiet --message mine"
         begin = f"touch {self._sign('begun')}.$OTTO_RUN.$OTTO_TASK"
         all_begun = " && ".join(f"[ -e {self._sign('begun')}.$OTTO_RUN.{name} ]" for name in _BESIDE)
-        meet = "" if self.brief else f"{begin}; until {all_begun}; do sleep 0.01; done"
+        meet = "" if self.brief else f"{begin}; until {all_begun}; do sleep 0.03; done"
         if self.held:
             hold = f"while [ ! -e {self._sign('go')} ]; do sleep 0.02; done"
             wait = f"{commit}; mkfifo pipe; {begin}; {hold}; rm pipe"
