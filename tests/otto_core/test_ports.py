@@ -18,7 +18,10 @@ from tests.otto_core.runs import content, feature, run_plan, writes
 
 HOLDER = """
 import sys
+from otto_core import ports
 from otto_core.ports import reserve
+if sys.argv[2:]:
+    ports._is_free = lambda _: True
 with reserve(int(sys.argv[1])) as first:
     print(first, flush=True)
     sys.stdin.read()
@@ -26,10 +29,16 @@ with reserve(int(sys.argv[1])) as first:
 
 
 @pytest.fixture
-def elsewhere() -> Iterator[subprocess.Popen[str]]:
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have nobody listen on a port: what else this machine does must not tell which block is the first."""
+    monkeypatch.setattr(ports, "_is_free", lambda _: True)
+
+
+@pytest.fixture
+def elsewhere(request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[str]]:
     """Another process that holds a block of 25 ports."""
     with subprocess.Popen(
-        [sys.executable, "-c", HOLDER, "25"],
+        [sys.executable, "-c", HOLDER, "25", *({"alone"} & set(request.fixturenames))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -56,6 +65,7 @@ def test_r_s7_two_processes_never_get_the_same_ports(elsewhere: subprocess.Popen
             taken |= mine
 
 
+@pytest.mark.usefixtures("alone")
 def test_r_s7_the_ports_of_a_killed_process_are_free_at_once(elsewhere: subprocess.Popen[str]) -> None:
     theirs = first_of(elsewhere)
     elsewhere.kill()
@@ -64,6 +74,7 @@ def test_r_s7_the_ports_of_a_killed_process_are_free_at_once(elsewhere: subproce
         assert again == theirs
 
 
+@pytest.mark.usefixtures("alone")
 def test_ports_are_given_back_and_their_lock_files_stay(hermetic: Path) -> None:
     with reserve(10) as first:
         pass
@@ -72,12 +83,18 @@ def test_ports_are_given_back_and_their_lock_files_stay(hermetic: Path) -> None:
     assert (hermetic / ".cache/otto/ports" / f"{first}.lock").exists()
 
 
-def test_a_block_in_which_somebody_listens_is_passed_over() -> None:
-    with reserve(10) as first:
-        assert first is not None
-    with socket.create_server(("127.0.0.1", first + 7)), reserve(10) as other:
-        assert other is not None
-        assert other >= first + 10
+def test_a_block_in_which_somebody_listens_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel chooses the port, as no other program of this machine may take it meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        first = server.getsockname()[1] - 7
+        monkeypatch.setattr(ports, "FIRST", first)
+        monkeypatch.setattr(ports, "LAST", first + 9)
+        with pytest.raises(RepositoryUnusable, match="no block of 10 free ports"), reserve(10):
+            pass
+        monkeypatch.setattr(ports, "LAST", first + 999)
+        with reserve(10) as other:
+            assert other is not None
+            assert other >= first + 10
 
 
 def test_no_ports_are_asked_for_where_none_are_wanted(hermetic: Path) -> None:
@@ -86,6 +103,7 @@ def test_no_ports_are_asked_for_where_none_are_wanted(hermetic: Path) -> None:
     assert not (hermetic / ".cache/otto/ports").exists()
 
 
+@pytest.mark.usefixtures("alone")
 def test_a_machine_without_free_ports_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ports, "LAST", ports.FIRST + 19)
     with reserve(20), pytest.raises(RepositoryUnusable, match="no block of 10 free ports"), reserve(10):
