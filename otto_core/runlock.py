@@ -4,7 +4,8 @@ Correctness depends on the kernel: exclusive locks on two files of the run's own
 lives and are freed when it dies, however it dies. Otto never deletes them (a second holder could lock their
 successors). They lie in two directories: where somebody else deletes or replaces one, the other still tells,
 and still keeps a second driver out. Their content only tells who holds them. Whoever asks takes a shared lock
-for an instant, so a driver that begins at that very instant tries again for a moment.
+for an instant, so a driver that begins at that very instant tries again: for longer than a moment only while
+nobody but askers is there, one of which the machine, or a person, may have stopped.
 
 Whether a run is driven is asked here and nowhere else: the lock table, `otto status` and `otto doctor` agree.
 """
@@ -26,7 +27,10 @@ from otto_core.model import Outcome
 from otto_core.state import Run
 
 _PATIENCE_S: Final = 0.25
-"""How long a driver that begins puts up with someone who only asks."""
+"""After how long a driver that begins looks whether another one drives, or somebody only asks."""
+
+_ASKED_S: Final = 10.0
+"""How long it puts up with somebody who only asks."""
 
 _POLL_S: Final = 0.01
 
@@ -89,14 +93,15 @@ def is_delivering(store: Path) -> bool:
 
 @contextmanager
 def _held(places: tuple[Path, ...], what: str, hint: str) -> Iterator[None]:
-    deadline = time.monotonic() + _PATIENCE_S
+    began = time.monotonic()
     with ExitStack() as held:
         files = []
         for place in places:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = held.enter_context(place.open("a+", encoding="utf-8"))
             while not take(file):
-                if time.monotonic() >= deadline:
+                waited_s = time.monotonic() - began
+                if waited_s >= _ASKED_S or (waited_s >= _PATIENCE_S and _is_taken(place)):
                     raise Locked(f"{what} {_holder(place)}", hint=hint)
                 time.sleep(_POLL_S)
             files.append(file)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from otto_core import runlock
 from otto_core.errors import ExitCode, Locked
+from otto_core.flock import take
 from otto_core.model import Outcome
 from otto_core.runlock import as_seen, driver_name, hold, is_driven
 from tests.builders import RunBuilder, make_repo, task
@@ -17,7 +19,7 @@ from pathlib import Path
 from otto_core.runlock import hold
 with hold(Path(sys.argv[1]), 'r-1'):
     print('held', flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -33,6 +35,20 @@ def test_another_run_is_free_and_so_is_a_released_one(tmp_path: Path) -> None:
         assert is_driven(tmp_path, "r-1")
         assert not is_driven(tmp_path, "r-2")
     assert not is_driven(tmp_path, "r-1")
+
+
+def test_a_driver_that_begins_waits_for_one_who_only_asks_also_if_that_one_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The asker is let go once the driver has waited for as long as it would for another driver."""
+    with hold(tmp_path, "r-1"):
+        pass
+    with (tmp_path / "runs/r-1.lock").open("rb") as asker:
+        assert take(asker, shared=True)
+        monkeypatch.setattr(runlock, "_PATIENCE_S", 0.0)
+        monkeypatch.setattr("otto_core.runlock.time.sleep", lambda _: asker.close())
+        with hold(tmp_path, "r-1"):
+            assert asker.closed
 
 
 def test_the_kernel_frees_the_lock_of_a_killed_driver(tmp_path: Path) -> None:
