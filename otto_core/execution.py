@@ -336,8 +336,8 @@ async def _first_end(child: Child, tree: Tree, command: Command, stop: Stop) -> 
                 return "exit"
             if stopped.done():
                 return "stop"
-            if left_s <= _CENSUS_S:
-                return "limit"
+            if left_s <= _CENSUS_S:  # Otto itself may have been stopped, and see both only now
+                return "limit" if child.poll() is None else "exit"
             if len(tree.members()) > command.max_processes:
                 return "overgrown"
     finally:
