@@ -145,14 +145,15 @@ def is_starting(pid: int) -> bool:
     """Tell of a process that showed no environment whether to look again: it is in the midst of execve(2).
 
     Between the old program's memory and the new one's there is none to be read, and the place where it ends
-    is 0 (proc(5), `env_end` of `stat`). That of a program started without any is where it begins.
+    is 0 (proc(5), `env_end` of `stat`). That of a program started without any is where it begins; so is that
+    of one which is being told of its own, but that has no heap yet (`start_brk`).
     """
     with suppress(OSError, IndexError):
         if _entries(_PROC / str(pid)):  # who may not read it is told 0 below, too
             return True
         _, *rest = _stat(pid)
-        size, begin, end = rest[19], rest[46], rest[47]
-        return size != "0" and (end == "0" or begin != end)
+        size, heap, begin, end = rest[19], rest[43], rest[46], rest[47]
+        return size != "0" and (end == "0" or begin != end or heap == "0")
     return False
 
 

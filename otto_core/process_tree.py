@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from otto_core import kernel
+from otto_core.children import own
 from otto_core.process import MARKER
 
 POLL_S = 0.02
@@ -180,12 +181,16 @@ class Swept:
         kernel.reap(-self.group)
         return True
 
-    def _look(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """List the living members, and who may be one: nobody can tell in the midst of execve(2)."""
+    def _look(self) -> tuple[tuple[int, ...], frozenset[int]]:
+        """List the living members, and who may be one: nobody can tell in the midst of execve(2).
+
+        What another child of this process, such as a git of Otto's, has started is none, whatever it executes.
+        """
         known = {pid: self._holds(pid) for pid in kernel.descendants(os.getpid())}
         found = tuple(pid for pid, holds in known.items() if holds)
         self.seen.update(found)
-        return found, tuple(pid for pid, holds in known.items() if holds is None)
+        unclear = frozenset(pid for pid, holds in known.items() if holds is None)
+        return found, unclear and unclear & set(kernel.descendants(os.getpid(), beside=own()))
 
     def _holds(self, pid: int) -> bool | None:
         if _group_of(pid) == self.group:

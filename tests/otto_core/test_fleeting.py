@@ -39,29 +39,39 @@ def test_a_program_that_was_started_without_an_environment_is_not_starting() -> 
 
 
 @pytest.mark.parametrize(
-    ("environ", "size", "begin", "end", "starting"),
+    ("environ", "size", "heap", "begin", "end", "starting"),
     [
-        (b"", 4096, 0, 0, True),
-        (b"", 4096, 700, 713, True),
-        (b"A=b\0", 4096, 700, 713, True),
-        (b"", 4096, 700, 700, False),
-        (b"", 0, 0, 0, False),
-        (None, 4096, 0, 0, False),
+        (b"", 4096, 0, 0, 0, True),
+        (b"", 4096, 900, 700, 713, True),
+        (b"A=b\0", 4096, 900, 700, 713, True),
+        (b"", 4096, 0, 700, 700, True),
+        (b"", 4096, 900, 700, 700, False),
+        (b"", 0, 0, 0, 0, False),
+        (None, 4096, 0, 0, 0, False),
     ],
-    ids=["no place yet", "it has one by now", "it shows one by now", "without any", "zombie", "another's"],
+    ids=[
+        "no place yet",
+        "it has one by now",
+        "it shows one by now",
+        "its place is being filled",
+        "without any",
+        "zombie",
+        "another's",
+    ],
 )
 def test_what_shows_no_environment_is_looked_at_again_only_where_it_may_come_to_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     environ: bytes | None,
     size: int,
+    heap: int,
     begin: int,
     end: int,
     starting: bool,
 ) -> None:
     (tmp_path / "7").mkdir()
     fields = ["0"] * 49
-    fields[19], fields[46], fields[47] = str(size), str(begin), str(end)
+    fields[19], fields[43], fields[46], fields[47] = map(str, (size, heap, begin, end))
     (tmp_path / "7/stat").write_text(f"7 (a (b) c) S {' '.join(fields)}\n")
     if environ is not None:
         (tmp_path / "7/environ").write_bytes(environ)
