@@ -184,7 +184,7 @@ class Swept:
     def _look(self) -> tuple[tuple[int, ...], frozenset[int]]:
         """List the living members, and who may be one: nobody can tell in the midst of execve(2).
 
-        What another child of this process, such as a git of Otto's, has started is none, whatever it executes.
+        What another child of this process has started, such as a git of Otto's, is none, whoever executes.
         """
         known = {pid: self._holds(pid) for pid in kernel.descendants(os.getpid())}
         found = tuple(pid for pid, holds in known.items() if holds)

@@ -4,8 +4,8 @@ Correctness depends on the kernel: exclusive locks on two files of the run's own
 lives and are freed when it dies, however it dies. Otto never deletes them (a second holder could lock their
 successors). They lie in two directories: where somebody else deletes or replaces one, the other still tells,
 and still keeps a second driver out. Their content only tells who holds them. Whoever asks takes a shared lock
-for an instant, so a driver that begins at that very instant tries again: for longer than a moment only while
-nobody but askers is there, one of which the machine, or a person, may have stopped.
+for an instant, so a driver that begins at that very instant tries again. The machine, or a person, may have
+stopped the asker just then; or a child of a dead driver, which has its locks until it executes its program.
 
 Whether a run is driven is asked here and nowhere else: the lock table, `otto status` and `otto doctor` agree.
 """
@@ -29,8 +29,8 @@ from otto_core.state import Run
 _PATIENCE_S: Final = 0.25
 """After how long a driver that begins looks whether another one drives, or somebody only asks."""
 
-_ASKED_S: Final = 10.0
-"""How long it puts up with somebody who only asks."""
+_UNDRIVEN_S: Final = 10.0
+"""How long it puts up with somebody who only asks, or with what a dead driver left."""
 
 _POLL_S: Final = 0.01
 
@@ -101,7 +101,7 @@ def _held(places: tuple[Path, ...], what: str, hint: str) -> Iterator[None]:
             file = held.enter_context(place.open("a+", encoding="utf-8"))
             while not take(file):
                 waited_s = time.monotonic() - began
-                if waited_s >= _ASKED_S or (waited_s >= _PATIENCE_S and _is_taken(place)):
+                if waited_s >= (_PATIENCE_S if _is_by_the_living(place) else _UNDRIVEN_S):
                     raise Locked(f"{what} {_holder(place)}", hint=hint)
                 time.sleep(_POLL_S)
             files.append(file)
@@ -110,6 +110,22 @@ def _held(places: tuple[Path, ...], what: str, hint: str) -> Iterator[None]:
             file.write(f"{driver_name()} since {datetime.now(UTC).isoformat(timespec='seconds')}")
             file.flush()
         yield
+
+
+def _is_by_the_living(place: Path) -> bool:
+    """Tell whether a lock is taken, and not by one who is dead to go by the name that it has."""
+    pid, _, where = _holder(place).partition(" ")[0].partition("@")
+    ours = pid.isdecimal() and where == os.uname().nodename
+    return _is_taken(place) and not (ours and _has_ended(int(pid)))
+
+
+def _has_ended(pid: int) -> bool:
+    """Tell whether there is no such process any more, or a zombie; False where the system has no proc(5)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return Path("/proc/self/stat").exists()
+    return stat.rpartition(")")[2].split()[0] in {"Z", "X"}
 
 
 def is_driven(store: Path, run: str) -> bool:

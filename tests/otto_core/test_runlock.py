@@ -23,6 +23,19 @@ with hold(Path(sys.argv[1]), 'r-1'):
 """
 
 
+LEAVE = """
+import os, sys
+from pathlib import Path
+from otto_core.runlock import hold
+with hold(Path(sys.argv[1]), 'r-1'):
+    if os.fork() == 0:
+        sys.stdin.read()
+        os._exit(0)
+    print('held', flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
 def test_i10_a_second_driver_is_told_who_drives(tmp_path: Path) -> None:
     with hold(tmp_path, "r-1"), pytest.raises(Locked) as refused, hold(tmp_path, "r-1"):
         pass
@@ -49,6 +62,24 @@ def test_a_driver_that_begins_waits_for_one_who_only_asks_also_if_that_one_was_s
         monkeypatch.setattr("otto_core.runlock.time.sleep", lambda _: asker.close())
         with hold(tmp_path, "r-1"):
             assert asker.closed
+
+
+def test_a_driver_that_begins_waits_for_a_child_of_a_dead_one_that_has_yet_to_execute_its_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then it has all that its parent had open, such as the lock; here until its input ends."""
+    command, pipe = [sys.executable, "-c", LEAVE, str(tmp_path)], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe) as dead:
+        assert dead.stdout is not None
+        assert dead.stdin is not None
+        assert dead.stdout.readline() == b"held\n"
+        dead.wait()
+        assert is_driven(tmp_path, "r-1")
+        looks = iter((lambda: None, dead.stdin.close))
+        monkeypatch.setattr(runlock, "_PATIENCE_S", 0.0)
+        monkeypatch.setattr("otto_core.runlock.time.sleep", lambda _: next(looks, lambda: None)())
+        with hold(tmp_path, "r-1"):
+            assert dead.stdin.closed
 
 
 def test_the_kernel_frees_the_lock_of_a_killed_driver(tmp_path: Path) -> None:
