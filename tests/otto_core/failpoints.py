@@ -47,7 +47,7 @@ from otto_core.git import repository
 from otto_core.journal import Journal
 
 ROOT = Path(__file__).parents[2]
-PATIENCE_S = 120
+PATIENCE_S = 600
 """After how many seconds a command that does not end is ended, whatever it waits for."""
 
 Moment = Literal["before", "within", "after"]

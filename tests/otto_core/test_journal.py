@@ -123,8 +123,10 @@ def test_r_x6_a_retry_beside_the_failure_of_what_the_task_stands_on_is_decided_a
 APPENDER = """
 import sys
 from pathlib import Path
+import otto_core.store
 from otto_core import events as ev
 from otto_core.journal import Appended, Journal
+otto_core.store.LOCK_WAIT_S = 600.0  # SQLite lets nobody queue: on a busy machine one may lose for long
 with Journal.open(Path(sys.argv[1])) as journal:
     run = journal.load("r-20261120-test")
     for n in range(25):

@@ -223,7 +223,7 @@ def test_setup_that_fails_once_is_tried_again_from_a_clean_tree(shop: Workshop) 
 
 def test_i13_r_s4_what_setup_leaves_running_is_ended_and_setup_holds(shop: Workshop, tmp_path: Path) -> None:
     pid = tmp_path / "pid"
-    shop.configure(f"{MAKES}; setsid sleep 60 & echo $! > {pid}")
+    shop.configure(f"{MAKES}; setsid sleep 600 & echo $! > {pid}")
     run = run_plan(shop.repo, writes("one"))
     assert run.outcome is Outcome.LANDED
     assert not psutil.pid_exists(int(pid.read_text()))
@@ -300,7 +300,7 @@ def test_r_s4_a_slot_that_a_persons_shell_is_in_is_used_all_the_same_and_the_she
     shop.configure()
     run_plan(shop.repo, writes("one"))
     [slot] = hermetic.rglob("worktrees/*/slot-0")
-    with subprocess.Popen(["sleep", "60"], cwd=slot / "deps") as shell:
+    with subprocess.Popen(["sleep", "600"], cwd=slot / "deps") as shell:
         try:
             otto = [
                 sys.executable,
@@ -313,7 +313,7 @@ def test_r_s4_a_slot_that_a_persons_shell_is_in_is_used_all_the_same_and_the_she
             ]
             plan = write_plan(shop.repo, feature("two", "cp deps/lib two.txt"))
             root = Path(__file__).parents[2]
-            assert subprocess.run([*otto, str(plan)], cwd=root, check=False, timeout=120).returncode == 0
+            assert subprocess.run([*otto, str(plan)], cwd=root, check=False, timeout=600).returncode == 0
             assert shell.poll() is None
         finally:
             shell.kill()

@@ -381,8 +381,10 @@ def test_a_name_that_is_taken_is_not_begun_again(store: Path) -> None:
 APPENDERS = """
 import os, sys
 from pathlib import Path
+import otto_core.store
 from otto_core import events as ev
 from otto_core.journal import Appended, Journal
+otto_core.store.LOCK_WAIT_S = 600.0  # SQLite lets nobody queue: on a busy machine one may lose for long
 store, writers, each = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 begin, go = os.pipe()
 for writer in range(writers):
@@ -419,6 +421,7 @@ def test_i11_32_processes_that_append_to_one_journal_lose_nothing(store: Path) -
 def test_i11_32_processes_that_open_a_new_store_at_once_make_one(store: Path) -> None:
     opener = (
         "import os, sys; from pathlib import Path; from otto_core.journal import Journal\n"
+        "import otto_core.store; otto_core.store.LOCK_WAIT_S = 600.0\n"
         "for _ in range(32):\n"
         "    if os.fork() == 0:\n"
         "        Journal.open(Path(sys.argv[1])).close(); os._exit(0)\n"

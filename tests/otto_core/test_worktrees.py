@@ -277,7 +277,7 @@ def as_a_plain_user(*args: str) -> None:
         if which("setpriv") is None or subprocess.run([*shed, "true"], check=False).returncode != 0:
             pytest.skip("root's override of permissions cannot be dropped here: setpriv does not work")
         command = [*shed, *command]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
 
 
