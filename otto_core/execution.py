@@ -382,8 +382,9 @@ async def _end(child: Child, tree: Tree, grace_s: float, stop: Stop) -> tuple[in
     while not (gone := await _is_gone(child, tree, POLL_S)) and time.monotonic() < deadline:
         if stop.at_once.is_set():
             break
-    deadline = time.monotonic() + _PROOF_S
-    while not gone and time.monotonic() < deadline:
+    deadline, late = time.monotonic() + _PROOF_S, False
+    while not gone and not late:
+        late = time.monotonic() >= deadline  # the last look comes after it: Otto itself may be stopped
         tree.signal(signal.SIGKILL)
         gone = await _is_gone(child, tree, POLL_S)
     return () if gone else (tree.members() or (child.pid,))

@@ -5,6 +5,7 @@ its environment is ended: not one that has the marker's text elsewhere, nor a ch
 Never this process, what it descends from, or the machine's first one.
 """
 
+import math
 import os
 import signal
 import time
@@ -36,17 +37,19 @@ def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
     me = os.getpid()
     spared = {1, me, *kernel.ancestors(me)}
     refused: set[Identity] = set()
-    deadline = time.monotonic() + _PROOF_S
+    deadline, late = math.inf, False
     while wanted:
         found = set(_carriers(wanted))
         refused |= {process for process in found if process.pid in spared}
         left = found - refused
-        if not left or time.monotonic() > deadline:
+        if not left or late:
             return tuple(sorted(process.pid for process in found))
         refused |= {process for process in left if not kernel.send_to(process, signal.SIGKILL)}
-        again = time.monotonic() + _AGAIN_S
+        now = time.monotonic()  # what was looked at before does not count: a look may take long
+        again, deadline = now + _AGAIN_S, min(deadline, now + _PROOF_S)
         while any(map(_is_alive, left - refused)) and time.monotonic() < again:
             time.sleep(_POLL_S)
+        late = time.monotonic() > deadline
     return ()
 
 

@@ -4,15 +4,19 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from otto_core import kernel
+from otto_core import kernel, leftovers
+from otto_core.kernel import Identity
 from otto_core.leftovers import end_marked
 from otto_core.process import MARKER
 from tests.waiting import until, until_marked
@@ -176,6 +180,25 @@ def test_i13_a_process_in_the_midst_of_execve_is_looked_at_again(
     monkeypatch.setattr(kernel, "is_starting", lambda pid: pid == child.pid or kernel_starting(pid))
     assert end_marked({marker}) == ()
     assert not kernel.is_running(child.pid)
+
+
+def test_i13_who_is_found_in_a_look_that_took_long_is_ended_and_not_given_up(
+    start: Start, marker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine, or a person, may stop Otto in the midst of it, for longer than an end may take."""
+    child = start("sleep", "600", marked=marker)
+    until_marked(child.pid, marker)
+    late_s, carriers, monotonic = [0.0], leftovers._carriers, time.monotonic
+
+    def look(wanted: AbstractSet[bytes]) -> Iterator[Identity]:
+        yield from carriers(wanted)
+        late_s[0] = 1000.0
+
+    monkeypatch.setattr(leftovers, "_carriers", look)
+    clock = SimpleNamespace(sleep=time.sleep, monotonic=lambda: monotonic() + late_s[0])
+    monkeypatch.setattr(leftovers, "time", clock)
+    assert end_marked({marker}) == ()
+    assert child.wait() == -signal.SIGKILL
 
 
 def test_i13_what_forks_on_while_it_is_looked_for_is_ended(start: Start, marker: str) -> None:
