@@ -34,11 +34,13 @@ def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
     Gives the processes that carry one and would not go; those that may not be ended are not waited for.
     """
     wanted = {os.fsencode(f"{MARKER}={marker}") for marker in markers if marker}
+    if not wanted:
+        return ()
     me = os.getpid()
     spared = {1, me, *kernel.ancestors(me)}
     refused: set[Identity] = set()
     deadline, late = math.inf, False
-    while wanted:
+    while True:
         found = set(_carriers(wanted))
         refused |= {process for process in found if process.pid in spared}
         left = found - refused
@@ -50,7 +52,6 @@ def end_marked(markers: AbstractSet[str]) -> tuple[int, ...]:
         while any(map(_is_alive, left - refused)) and time.monotonic() < again:
             time.sleep(_POLL_S)
         late = time.monotonic() > deadline
-    return ()
 
 
 def end_all(markers: AbstractSet[str], whose: str, *, then: str = "") -> None:
