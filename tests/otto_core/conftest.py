@@ -9,7 +9,9 @@ import pytest
 from tests.builders import make_repo
 from tests.otto_core import deliveries
 from tests.otto_core.deliveries import Looks, looks, make_template
+from tests.otto_core.executions import Compose, composer
 from tests.otto_core.held import Otto
+from tests.otto_core.sandboxes import NAMESPACE
 
 
 @pytest.fixture
@@ -23,6 +25,12 @@ def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
     """Give an `otto build` of the repository to come, in a process of its own."""
     with Otto.at(repo, tmp_path / "signals") as made:
         yield made
+
+
+@pytest.fixture(params=["swept", pytest.param("namespace", marks=NAMESPACE)])
+def command(request: pytest.FixtureRequest, tmp_path: Path) -> Compose:
+    """Give what composes commands, for each of the ways to hold a process tree."""
+    return composer(tmp_path, in_namespace=request.param == "namespace")
 
 
 @pytest.fixture(scope="session")

@@ -10,41 +10,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from otto_core import kernel
 from otto_core.execution import Command, Ending, Exited, Stopped, execute
 from otto_core.model import Outcome, ReasonKind, TaskStatus
-from otto_core.sandbox import Unusable, Usable, View, probe
 from otto_core.stop import Stop
+from tests.otto_core.executions import Compose, composer, living
 from tests.otto_core.runs import reason_of, run_plan
 from tests.otto_core.sandboxes import NAMESPACE
 from tests.waiting import until
 
 
-def cage(work: Path) -> tuple[str, ...]:
-    match probe():
-        case Usable(program):
-            return View(program, None, frozenset(), frozenset()).cage(work=work, writable=(), home=work)
-        case Unusable(why):
-            pytest.fail(why)
-
-
-@pytest.fixture(params=["swept", pytest.param("namespace", marks=NAMESPACE)])
-def sandbox(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, ...]:
-    return cage(tmp_path) if request.param == "namespace" else ()
-
-
-def ending(tmp_path: Path, script: str, happens: Callable[[Stop], None], sandbox: tuple[str, ...]) -> Ending:
+def ending(command: Command, happens: Callable[[Stop], None]) -> Ending:
     """Execute a script; once it says that it is up, let something happen in one go."""
-    command = Command(
-        argv=("sh", "-c", script),
-        cwd=tmp_path,
-        env={"PATH": os.environ["PATH"]},
-        log=tmp_path / "log",
-        timeout_s=600,
-        grace_s=60,
-        marker=f"test/{tmp_path}",
-        cage=sandbox,
-    )
 
     async def scenario() -> Ending:
         stop = Stop()
@@ -56,50 +32,46 @@ def ending(tmp_path: Path, script: str, happens: Callable[[Stop], None], sandbox
     return asyncio.run(scenario())
 
 
-def started() -> list[psutil.Process]:
-    """List what this process has started that is alive, outermost first."""
-    return [child for child in psutil.Process().children(recursive=True) if kernel.is_running(child.pid)]
-
-
-def signal_all(number: signal.Signals) -> None:
-    for process in started():
-        with suppress(psutil.NoSuchProcess):  # with a namespace's first process the rest of it ends
-            process.send_signal(number)
+def signal_all(place: Path, number: signal.Signals) -> None:
+    """Send a signal to all that was started in a place."""
+    for pid in living(place):
+        with suppress(ProcessLookupError):  # with a namespace's first process the rest of it ends
+            os.kill(pid, number)
 
 
 def test_what_traps_a_shutdown_and_ends_well_is_stopped_all_the_same(
-    tmp_path: Path, sandbox: tuple[str, ...]
+    command: Compose, tmp_path: Path
 ) -> None:
     """Else half of its work would pass for the whole."""
 
     def shut_down(stop: Stop) -> None:
-        signal_all(signal.SIGTERM)
+        signal_all(tmp_path, signal.SIGTERM)
         stop.ask()
 
     script = "trap 'exit 0' TERM; echo up; while :; do sleep 0.01; done"
-    assert isinstance(ending(tmp_path, script, shut_down, sandbox), Stopped)
+    assert isinstance(ending(command("sh", "-c", script), shut_down), Stopped)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_what_a_shutdown_signals_before_it_signals_otto_is_stopped(
-    tmp_path: Path, sandbox: tuple[str, ...], number: signal.Signals
+    command: Compose, tmp_path: Path, number: signal.Signals
 ) -> None:
     def shut_down(stop: Stop) -> None:
-        signal_all(number)
+        signal_all(tmp_path, number)
         asyncio.get_running_loop().call_later(0.1, stop.ask)
 
-    assert isinstance(ending(tmp_path, "echo up; sleep 60", shut_down, sandbox), Stopped)
+    assert isinstance(ending(command("sh", "-c", "echo up; sleep 60"), shut_down), Stopped)
 
 
 @pytest.mark.parametrize("code", [0, 3])
 def test_what_ends_by_itself_before_a_stop_has_its_exit_code(
-    tmp_path: Path, sandbox: tuple[str, ...], code: int
+    command: Compose, tmp_path: Path, code: int
 ) -> None:
     def let_go(_: Stop) -> None:
         (tmp_path / "go").touch()
 
     script = f"echo up; until test -e go; do sleep 0.01; done; exit {code}"
-    ended = ending(tmp_path, script, let_go, sandbox)
+    ended = ending(command("sh", "-c", script), let_go)
     assert isinstance(ended, Exited)
     assert ended.code == code
 
@@ -107,9 +79,11 @@ def test_what_ends_by_itself_before_a_stop_has_its_exit_code(
 @NAMESPACE
 def test_a_sandbox_that_is_killed_is_not_one_in_which_nothing_could_be_executed(tmp_path: Path) -> None:
     def kill(_: Stop) -> None:
-        started()[0].kill()
+        (outermost,) = (pid for pid in living(tmp_path) if psutil.Process(pid).ppid() == os.getpid())
+        os.kill(outermost, signal.SIGKILL)
 
-    ended = ending(tmp_path, "echo up; sleep 60", kill, cage(tmp_path))
+    command = composer(tmp_path, in_namespace=True)
+    ended = ending(command("sh", "-c", "echo up; sleep 60"), kill)
     assert isinstance(ended, Exited)
     assert ended.code == -signal.SIGKILL
 
