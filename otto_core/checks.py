@@ -13,7 +13,7 @@ from otto_core.execution import Exited, NotStarted, Overgrown, Stopped, Survived
 from otto_core.feedback import tail
 from otto_core.gate import CheckStep, ExecutionGate, Place
 from otto_core.judgement import too_many
-from otto_core.model import Reason, ReasonKind, Verdict
+from otto_core.model import Reason, ReasonKind, Verdict, is_sent
 from otto_core.occupancy import Occupant, leave, occupy
 from otto_core.ports import reserve
 from otto_core.refusals import is_of_the_machine
@@ -102,46 +102,51 @@ class Checker:
     ) -> Verdict | Reason:
         """Run one check on the tree of a commit and journal its verdict.
 
-        A reason instead where the worktree could not be set up: that says nothing of the tree.
+        Where a signal ended the check, it is run once more: that said nothing of the tree. A reason instead
+        where the worktree could not be set up.
 
         Raises:
             ChecksStopped: `stop` is set.
 
         """
         async with self._turn:
-            gate = self.gate.until(stop)
-            slot = self._borrowed()
-            session = self.session
-            await session.in_thread(lambda: furnish(slot, session.repository.here(), commit, session))
-            behalf = Behalf(
-                session.run.id, f"{check.subject}.check-setup.log", check.step.task, check.attempt
-            )
-            tree = str(session.repository.tree_of(commit))
-            try:
-                fitness = await set_up(session, gate, slot, commit, behalf)
-                place = self._place(slot, check, tree)
-                occupy(slot, Occupant(marker=place.marker))
-            except OSError as error:
-                if is_of_the_machine(error):
-                    raise
-                fitness = broken(error, behalf)
-            match fitness:
-                case Unfit(reason=reason):
-                    return reason
-                case Stopped():
-                    raise ChecksStopped
-                case Ready():
-                    pass
-            ending = await gate.execute(check.step, place)
-            if not isinstance(ending, Survived):
-                leave(slot)
-            if isinstance(ending, Unconfined):
-                return _unconfined(ending, place)
-            verdict = _verdict(session, check, tree, place, ending)
-            session.append(
-                ev.Checked(task=check.step.task, attempt=check.attempt, baseline=baseline, verdict=verdict)
-            )
-            return verdict
+            judged = await self._judge(check, commit, stop, baseline=baseline)
+            if isinstance(judged, Verdict) and is_sent(judged.exit_code):
+                judged = await self._judge(check, commit, stop, baseline=baseline)
+            return judged
+
+    async def _judge(self, check: Check, commit: Oid, stop: Stop, *, baseline: bool) -> Verdict | Reason:
+        gate = self.gate.until(stop)
+        slot = self._borrowed()
+        session = self.session
+        await session.in_thread(lambda: furnish(slot, session.repository.here(), commit, session))
+        behalf = Behalf(session.run.id, f"{check.subject}.check-setup.log", check.step.task, check.attempt)
+        tree = str(session.repository.tree_of(commit))
+        try:
+            fitness = await set_up(session, gate, slot, commit, behalf)
+            place = self._place(slot, check, tree)
+            occupy(slot, Occupant(marker=place.marker))
+        except OSError as error:
+            if is_of_the_machine(error):
+                raise
+            fitness = broken(error, behalf)
+        match fitness:
+            case Unfit(reason=reason):
+                return reason
+            case Stopped():
+                raise ChecksStopped
+            case Ready():
+                pass
+        ending = await gate.execute(check.step, place)
+        if not isinstance(ending, Survived):
+            leave(slot)
+        if isinstance(ending, Unconfined):
+            return _unconfined(ending, place)
+        verdict = _verdict(session, check, tree, place, ending)
+        session.append(
+            ev.Checked(task=check.step.task, attempt=check.attempt, baseline=baseline, verdict=verdict)
+        )
+        return verdict
 
     def close(self) -> None:
         """Give the worktree back."""
