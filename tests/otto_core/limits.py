@@ -1,23 +1,23 @@
 """Time limits that fire at a sign, not after a time: what has to come first is there on any machine."""
 
 import asyncio
-import subprocess
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from otto_core import execution
+from otto_core.capture import LIMIT_S
 from otto_core.children import Child
 from otto_core.execution import Command
 from otto_core.process_tree import Tree
 from otto_core.session import Session
 from otto_core.stop import Stop
-
-_LOOK_S = 0.05
 
 
 def limits_fire_at(monkeypatch: pytest.MonkeyPatch, sign: Callable[[], bool] | Path) -> None:
@@ -48,17 +48,14 @@ def a_short_program_times_out_at(monkeypatch: pytest.MonkeyPatch, sign: Path) ->
 
     It is a sign once each time that it is made, and is taken away for it.
     """
-    communicate = subprocess.Popen.communicate
+    passed_s = 0.0
 
-    def wait(child: Child, stdin: bytes | None = None, **_: float | None) -> tuple[bytes, bytes]:
-        while True:
-            try:
-                return communicate(child, stdin, _LOOK_S)
-            except subprocess.TimeoutExpired:
-                if _taken(sign):
-                    raise
+    def monotonic() -> float:
+        nonlocal passed_s
+        passed_s += LIMIT_S * _taken(sign)
+        return time.monotonic() + passed_s
 
-    monkeypatch.setattr(subprocess.Popen, "communicate", wait)
+    monkeypatch.setattr("otto_core.capture.time", SimpleNamespace(monotonic=monotonic))
 
 
 def time_passes_at(monkeypatch: pytest.MonkeyPatch, sign: Path, seconds: float) -> None:
