@@ -4,12 +4,11 @@ import json
 import os
 import re
 import stat
-from dataclasses import dataclass
 from pathlib import Path
 
 from merge.objects import SYMLINK, Oid
-from otto_core.git.adoption import adopt_commits
-from otto_core.git.program import git
+from otto_core.git.adoption import History, adopt_commits
+from otto_core.git.program import git, unless_killed
 from otto_core.git.repository import GitRepository
 from otto_core.linked import entry_of
 from otto_core.refs import pin
@@ -22,33 +21,37 @@ _MAX_SUBJECTS = 1_000
 _OID = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True, slots=True)
-class History:
-    """The commits that an attempt made on top of its base: the last one, and all subjects, oldest first."""
-
-    head: Oid | None
-    subjects: tuple[str, ...]
-
-
-def keep_history(repository: GitRepository, slot: Slot, base: Oid, ref: str) -> tuple[str, ...]:
+def keep_history(repository: GitRepository, slot: Slot, base: Oid, ref: str) -> tuple[str, ...] | None:
     """Copy the commits that an attempt made into the user's objects and pin the last one under a ref.
 
-    Gives their subjects, oldest first.
+    Gives their subjects, oldest first; None where they cannot be kept so, and the worktree alone holds them.
 
     Raises:
         OSError, GitError, RepositoryUnusable: the user's repository takes no object, or not the ref.
 
     """
     history = _adopted(repository, slot, base)
+    if history is None:
+        return None
     if history.head is not None:
         pin(repository, ref, history.head)
     return history.subjects
 
 
-def _adopted(repository: GitRepository, slot: Slot, base: Oid) -> History:
+def is_without_commits(repository: GitRepository, slot: Slot) -> bool:
+    """Tell whether a worktree with a Git directory of its own holds no commit that the user's objects lack.
+
+    That goes by its HEAD, as all that Otto keeps of an attempt's commits does.
+    """
+    head = _read_head(slot.path / ".git")
+    return head is None or repository.has(head)
+
+
+def _adopted(repository: GitRepository, slot: Slot, base: Oid) -> History | None:
     """Copy the commits that an attempt made; no ref points to them yet.
 
-    A git directory that the attempt broke, replaced or forged has no history.
+    A git directory without a HEAD that can be read has no history. None where it has one that is broken or
+    forged.
     """
     if slot.linked:
         return _linked_history(repository, slot, base)
@@ -57,24 +60,33 @@ def _adopted(repository: GitRepository, slot: Slot, base: Oid) -> History:
     if head is None or head == base:
         return History(None, ())
     if not _plain_objects(git_dir / "objects", repository):
-        return History(None, ())
-    subjects = adopt_commits(repository, slot.git_dir, git_dir / "objects", head)
-    return History(None, ()) if subjects is None else History(head, subjects)
+        return None
+    return adopt_commits(repository, slot.git_dir, git_dir / "objects", head)
 
 
-def _linked_history(repository: GitRepository, slot: Slot, base: Oid) -> History:
-    """Say what an attempt in a linked worktree committed: that is in the user's repository already."""
+def _linked_history(repository: GitRepository, slot: Slot, base: Oid) -> History | None:
+    """Say what an attempt in a linked worktree committed: that is in the user's repository already.
+
+    None where it does not hold together: no ref of Otto's is to point there.
+    """
     said = (_read(entry_of(slot, repository) / "HEAD") or "").strip()
     ref = said.removeprefix("ref: ")
     try:
-        head = repository.ref(ref) if ref != said else Oid(hex=said) if _OID.fullmatch(said) else None
+        head = repository.ref(ref) if ref != said else _commit_named(repository, said)
     except ValueError:  # no ref can have such a name
         head = None
-    if head is None or head == base or head not in repository.repo:
+    if head is None or head == base:
         return History(None, ())
+    within = git("rev-list", "--objects", "--quiet", str(head), f"^{base}", git_dir=repository.common_dir)
+    if unless_killed(within, "the git that looked at an attempt's commits").code != 0:
+        return None
     since = ("log", "--first-parent", "--reverse", f"--max-count={_MAX_SUBJECTS}", "--format=%s")
     told = git(*since, f"{base}..{head}", "--", git_dir=repository.common_dir)
     return History(head, tuple(told.out.decode("utf-8", "replace").splitlines()) if told.code == 0 else ())
+
+
+def _commit_named(repository: GitRepository, said: str) -> Oid | None:
+    return repository.commit_at(Oid(hex=said)) if _OID.fullmatch(said) else None
 
 
 def summary_of(slot: Slot) -> tuple[str, ...]:

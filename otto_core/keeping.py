@@ -59,9 +59,9 @@ def keep(session: Session, slot: Slot, started: ev.AttemptStarted, task: Task) -
             raise
         return beyond_capture(started, error)
     commit = _pinned(run.id, repository, started, captured)
-    summary = (*summary_of(slot), *subjects)
+    summary = (*summary_of(slot), *(subjects or ()))
     aside = None
-    if captured.odd or run.settings.keep_worktrees:
+    if captured.odd or subjects is None or run.settings.keep_worktrees:
         aside = put_aside(slot, run.id, task.id, started.attempt)
     return Kept(captured, commit, aside, summary)
 

@@ -13,7 +13,7 @@ from otto_core.aside import put_aside
 from otto_core.bystanders import bystander
 from otto_core.conversion import conversion_of
 from otto_core.errors import RepositoryUnusable
-from otto_core.evidence import keep_history
+from otto_core.evidence import is_without_commits, keep_history
 from otto_core.git.repository import GitRepository, commit_tree
 from otto_core.leftovers import end_all
 from otto_core.linked import unregister
@@ -62,13 +62,15 @@ def is_held_by(commit: Oid, slot: Slot, repository: GitRepository, work: Work) -
     """Tell whether a commit holds all that is in an attempt's worktree that was set aside.
 
     All files are compared by content, whatever became of them since. What the base ignores does not count, as
-    with any attempt. `slot` names the worktree, and places of Otto's own that nothing else uses.
+    with any attempt; a commit that the user's repository lacks does. `slot` names the worktree, and places of
+    Otto's own that nothing else uses.
     """
     try:
         ensure_directory(slot.own)
         _recall(slot, repository, Oid(hex=work.base), work)
         captured = capture(slot, repository, PathSet.parse(work.owns), work.max_file_bytes)
-        return not captured.odd and captured.tree == repository.tree_of(commit)
+        whole = is_without_commits(repository, slot) and not captured.odd
+        return whole and captured.tree == repository.tree_of(commit)
     except (OSError, RecursionError, ValueError, KeyError, RepositoryUnusable, GitError):
         return False
 
@@ -82,11 +84,11 @@ def _keep(slot: Slot, repository: GitRepository, work: Work) -> None:
     try:
         base = Oid(hex=work.base)
         _recall(slot, repository, base, work)
-        _keep_commits(slot, repository, base, work)
+        committed = _keep_commits(slot, repository, base, work)
         captured = capture(slot, repository, PathSet.parse(work.owns), work.max_file_bytes)
         if captured.changes:
             _pin(repository, work, captured)
-        whole = not captured.odd and bystander([slot.path]) is None
+        whole = committed and not captured.odd and bystander([slot.path]) is None
     except _Unpinned as error:
         raise RepositoryUnusable(
             f"what {work.task!r} of {work.run} committed cannot be kept: {error.cause}",
@@ -109,15 +111,18 @@ class _Unpinned(Exception):
         self.cause = cause
 
 
-def _keep_commits(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> None:
+def _keep_commits(slot: Slot, repository: GitRepository, base: Oid, work: Work) -> bool:
     """Pin what the attempt committed itself, before anything else: in a linked worktree its HEAD goes soon.
+
+    False where no ref can hold it.
 
     Raises:
         _Unpinned: that failed where a worktree that is set aside does not hold the commits either.
 
     """
+    ref = task_ref(work.run, work.task, f"evidence-{work.attempt}")
     try:
-        keep_history(repository, slot, base, task_ref(work.run, work.task, f"evidence-{work.attempt}"))
+        return keep_history(repository, slot, base, ref) is not None
     except (OSError, RepositoryUnusable, GitError) as error:
         if slot.linked:
             raise _Unpinned(error) from error

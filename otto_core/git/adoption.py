@@ -1,14 +1,15 @@
 """Take an attempt's own commits, with all that they need, out of objects that nobody vouches for."""
 
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import pygit2
-from pygit2.enums import FileMode, RepositoryOpenFlag
+from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from merge.objects import Oid, Repository
-from merge.paths import forbidden
+from otto_core.git.needs import Need, needs
 from otto_core.git.repository import GitRepository
 
 MAX_ADOPTED = 10_000
@@ -17,17 +18,26 @@ MAX_ADOPTED = 10_000
 MAX_ADOPTED_BYTES = 100_000_000
 """How large they may be together."""
 
+MAX_TAGS = 100
+"""How many tags of tags are followed at most."""
+
 _CHUNK: Final = 65_536
 
 
-def adopt_commits(
-    repository: GitRepository, own_git_dir: Path, objects: Path, head: Oid
-) -> tuple[str, ...] | None:
+@dataclass(frozen=True, slots=True)
+class History:
+    """The commits that an attempt made on top of its base: the last one, and all subjects, oldest first."""
+
+    head: Oid | None
+    subjects: tuple[str, ...]
+
+
+def adopt_commits(repository: GitRepository, own_git_dir: Path, objects: Path, head: Oid) -> History | None:
     """Copy a commit, and all that it needs and the user's repository lacks, out of untrusted objects.
 
-    `own_git_dir` is one of Otto's that reads the user's objects. Gives the subjects of the copied commits
-    on the first-parent chain, oldest first; None where an object is missing, damaged, or there are more
-    than `MAX_ADOPTED`.
+    `own_git_dir` is one of Otto's that reads the user's objects. Of a tag, the commit that it leads to
+    counts. Gives that commit and the subjects of the copied ones on its first-parent chain; None where it is
+    none, an object is missing, damaged or not what it is needed for, or there are more than `MAX_ADOPTED`.
 
     Whatever ends it on the way, no object is there that needs one which is not.
 
@@ -38,6 +48,7 @@ def adopt_commits(
     try:
         foreign = pygit2.Repository(str(own_git_dir), RepositoryOpenFlag.NO_SEARCH | RepositoryOpenFlag.BARE)
         foreign.odb.add_disk_alternate(str(objects))
+        head = _commit_at(foreign, objects, head)
         lacking = _lacking(repository.repo, foreign, objects, head)
         subjects = []
         commit = foreign[head].peel(pygit2.Commit)
@@ -54,7 +65,23 @@ def adopt_commits(
         except (pygit2.GitError, KeyError):
             return None
         repository.repo.odb.write(*found)
-    return tuple(reversed(subjects))
+    return History(head, tuple(reversed(subjects)))
+
+
+def _commit_at(foreign: Repository, objects: Path, oid: Oid) -> Oid:
+    """Follow tags to the commit that they lead to (ValueError where it is none).
+
+    A tag's own word for what it names is not asked.
+    """
+    for _ in range(MAX_TAGS):
+        kind, size = foreign.odb.read_header(oid)
+        if kind == ObjectType.COMMIT:
+            return oid
+        if kind != ObjectType.TAG or size > MAX_ADOPTED_BYTES:
+            break
+        _require_whole(_loose(objects, oid))
+        oid = foreign[oid].peel(pygit2.Tag).target
+    raise ValueError(f"{oid} leads to no commit")
 
 
 def _message_of(commit: pygit2.Commit) -> str:
@@ -68,34 +95,33 @@ def _message_of(commit: pygit2.Commit) -> str:
 def _lacking(known: Repository, foreign: Repository, objects: Path, head: Oid) -> dict[Oid, None]:
     """List what a commit needs and `known` lacks, each after what it needs itself.
 
-    A search in depth, noted on the way back (ValueError if that is too much).
+    A search in depth, noted on the way back (ValueError if that is too much, or something is not what it is
+    needed for).
     """
-    seen: set[Oid] = set()
+    seen: dict[Oid, ObjectType] = {}
     found: dict[Oid, None] = {}
-    waiting, room = [(head, False)], MAX_ADOPTED_BYTES
+    waiting: list[tuple[Need, bool]] = [((head, ObjectType.COMMIT), False)]
+    room = MAX_ADOPTED_BYTES
     while waiting:
-        oid, searched = waiting.pop()
+        (oid, wanted), searched = waiting.pop()
         if searched:
             found[oid] = None
-        elif oid not in seen and oid not in known:
-            seen.add(oid)
+            continue
+        if oid not in seen and oid not in known:
             room -= foreign.odb.read_header(oid)[1]
-            if len(seen) > MAX_ADOPTED or room < 0:
+            if len(seen) >= MAX_ADOPTED or room < 0:
                 raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")
-            _require_whole(objects / str(oid)[:2] / str(oid)[2:])
-            waiting += [(oid, True), *((need, False) for need in _needs(foreign, oid))]
+            _require_whole(_loose(objects, oid))
+            seen[oid], data = foreign.odb.read(oid)
+            waiting += [((oid, wanted), True), *((need, False) for need in needs(seen[oid], data))]
+        kind = seen[oid] if oid in seen else known.odb.read_header(oid)[0]
+        if kind != wanted:
+            raise ValueError(f"{oid} is needed as a {wanted.name}, and is none")
     return found
 
 
-def _needs(foreign: Repository, oid: Oid) -> list[Oid]:
-    match foreign[oid]:
-        case pygit2.Commit() as commit:
-            return [commit.tree_id, *commit.parent_ids]
-        case pygit2.Tree() as tree:
-            if any(forbidden(entry.raw_name or b"") for entry in tree):
-                raise ValueError(f"a tree of {oid} has a name that Git forbids")
-            return [entry.id for entry in tree if entry.filemode != FileMode.COMMIT]
-    return []
+def _loose(objects: Path, oid: Oid) -> Path:
+    return objects / str(oid)[:2] / str(oid)[2:]
 
 
 def _require_whole(loose: Path) -> None:

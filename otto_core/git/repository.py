@@ -158,6 +158,13 @@ class GitRepository:
             return False
         return True
 
+    def commit_at(self, oid: Oid) -> Oid | None:
+        """Give the commit that an object is, or that it leads to as a tag, if there is one."""
+        try:
+            return self.repo[oid].peel(pygit2.Commit).id
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
     def tree_of(self, commit: Oid) -> Oid:
         """Give the tree of a commit."""
         return self.repo[commit].peel(pygit2.Commit).tree_id

@@ -18,7 +18,7 @@ from merge.objects import GitError, Oid, Signature, write_blob, write_commit, wr
 from otto_core import attempts, checks, execution, keeping, setup
 from otto_core.aside import find_aside
 from otto_core.errors import ExitCode, GitUnfinished, RepositoryUnusable
-from otto_core.git.adoption import adopt_commits
+from otto_core.git.adoption import History, adopt_commits
 from otto_core.git.private import prepare_private
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
@@ -168,7 +168,7 @@ def test_commits_of_an_attempt_of_which_a_disk_refuses_a_part_leave_no_broken_ob
     with little_room("limit", tmp_path, 4096), pytest.raises((GitError, OSError)):
         adopt_commits(*asked)
     git(repo, "fsck", "--strict")
-    assert adopt_commits(*asked) == ("large", "small")
+    assert adopt_commits(*asked) == History(head, ("large", "small"))
     git(repo, "fsck", "--strict")
 
 
