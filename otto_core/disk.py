@@ -9,6 +9,7 @@ from pathlib import Path
 from merge.objects import GITLINK, Oid
 from merge.trees import walk
 from otto_core.git.repository import GitRepository
+from otto_core.scan import files_below
 
 PLENTY: int = 20_000_000_000
 """With this many bytes free for each new worktree, nobody counts what it will take."""
@@ -51,9 +52,8 @@ def taken_bytes(*places: Path) -> int:
 def _files(place: bytes) -> Iterator[bytes]:
     if os.path.islink(place) or not os.path.isdir(place):  # noqa: PTH112, PTH114 - bytes
         yield place
-        return
-    for directory, _, names in os.walk(place):
-        yield from (b"%s/%s" % (directory, name) for name in names)
+    else:
+        yield from files_below(place)
 
 
 def slots_of(root: Path) -> list[Path]:

@@ -6,13 +6,16 @@ Otto did not make, and nothing trusts that a name still is what it was.
 
 import fcntl
 import os
-import shutil
 import stat
 import struct
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Final
+
+_MOST_OPEN: Final = 50
+"""How many directories are open at once where a tree is removed."""
 
 _FLAGS: Final = struct.Struct("l")
 _GET_FLAGS: Final = 0x80006601 | _FLAGS.size << 16
@@ -28,18 +31,82 @@ _UNCHANGEABLE: Final = 0x10 | 0x20
 def remove(path: Path) -> None:
     """Remove whatever a name stands for: a link itself, never what it points to.
 
+    A task may have made directories deeper than this program may call itself, have files open or name a path,
+    and have taken its own permissions of them: `shutil.rmtree` fails on each.
+
     Raises:
-        OSError, RecursionError: it cannot be removed.
+        OSError: it cannot be removed.
 
     """
     if not _is_directory(path):
         path.unlink(missing_ok=True)
         return
+    root = _entered(path)
     try:
-        shutil.rmtree(path)
+        _empty(root)
+    finally:
+        os.close(root)
+    path.rmdir()
+
+
+def _empty(root: int) -> None:
+    """Remove all that is in an open directory.
+
+    What lies too deep is moved up to it first, so that few directories are open at once.
+    """
+    opened, waiting, fresh = [root], [_names(root)], count()
+    try:
+        while waiting[-1] or len(opened) > 1:
+            at = opened[-1]
+            if not waiting[-1]:
+                os.close(opened.pop())
+                waiting.pop()
+                os.rmdir(waiting[-1].pop()[0], dir_fd=opened[-1])
+                continue
+            name, is_directory = waiting[-1][-1]
+            if not is_directory:
+                os.unlink(name, dir_fd=at)
+                waiting[-1].pop()
+            elif len(opened) < _MOST_OPEN:
+                opened.append(_entered(name, at))
+                waiting.append(_names(opened[-1]))
+            else:
+                os.close(_entered(name, at))  # without permission to write in it, it could not be moved
+                free = next(found for n in fresh if not _is_there(found := f"deep-{n}", root))
+                os.rename(name, free, src_dir_fd=at, dst_dir_fd=root)
+                waiting[-1].pop()
+                waiting[0].insert(0, (free, True))
+    finally:
+        for left in opened[1:]:
+            os.close(left)
+
+
+def _entered(name: str | Path, above: int | None = None) -> int:
+    """Open a directory, and no link to one, with all permissions for its owner."""
+    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+    try:
+        directory = os.open(name, flags, dir_fd=above)
     except PermissionError:
-        _open_up(path)
-        shutil.rmtree(path)
+        os.chmod(name, stat.S_IRWXU, dir_fd=above)
+        directory = os.open(name, flags, dir_fd=above)
+    if os.fstat(directory).st_mode & stat.S_IRWXU != stat.S_IRWXU:
+        with suppress(PermissionError):  # another user's; it may do as it is
+            os.fchmod(directory, stat.S_IRWXU)
+    return directory
+
+
+def _names(directory: int) -> list[tuple[str, bool]]:
+    """List what is in an open directory, and whether each is a directory itself."""
+    with os.scandir(directory) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+
+def _is_there(name: str, directory: int) -> bool:
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def ensure_directory(path: Path) -> None:
@@ -157,12 +224,3 @@ def _is_directory(path: Path) -> bool:
         return stat.S_ISDIR(path.lstat().st_mode)
     except FileNotFoundError:
         return False
-
-
-def _open_up(path: Path) -> None:
-    """Give back the permissions that a task took from its own directories, from the top down."""
-    path.chmod(stat.S_IRWXU)
-    for place, directories, _ in os.walk(path):
-        for name in directories:
-            if _is_directory(below := Path(place) / name):
-                below.chmod(stat.S_IRWXU)

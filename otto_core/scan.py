@@ -5,7 +5,7 @@ Reads no content, follows no link.
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -72,6 +72,22 @@ def scan(root: bytes, skip: Callable[[bytes, bool], bool] | None = None) -> Scan
             else:
                 found.odd[path] = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
     return found
+
+
+def files_below(root: bytes) -> Iterator[bytes]:
+    """List what is below a directory and is none itself, however deep; less what cannot be read.
+
+    A link is listed, and not followed.
+    """
+    waiting = [root]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                found = [(entry.path, entry.is_dir(follow_symlinks=False)) for entry in entries]
+        except OSError:
+            continue
+        waiting += [path for path, directory in found if directory]
+        yield from (path for path, directory in found if not directory)
 
 
 _KINDS = {

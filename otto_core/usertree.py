@@ -25,6 +25,7 @@ from otto_core.capture import Completed
 from otto_core.errors import RepositoryUnusable
 from otto_core.git.program import git, must, unless_killed
 from otto_core.git.repository import Checkout
+from otto_core.scan import files_below
 
 _UNDER_WAY = {
     "MERGE_HEAD": "a merge",
@@ -302,15 +303,8 @@ def _blocked(checkout: Checkout, path: bytes, removed: AbstractSet[bytes]) -> bo
     mode = _mode_at(checkout, path)
     if mode is None or not stat.S_ISDIR(mode):
         return False
-    return any(below not in removed for below in _files_below(checkout, path))
-
-
-def _files_below(checkout: Checkout, directory: bytes) -> Iterator[bytes]:
-    root = _place(checkout, b"")
-    for place, directories, files in os.walk(_place(checkout, directory)):
-        links = [name for name in directories if Path(os.fsdecode(place + b"/" + name)).is_symlink()]
-        for name in (*files, *links):
-            yield (place + b"/" + name)[len(root) :]
+    prefix = len(_place(checkout, b""))
+    return any(below[prefix:] not in removed for below in files_below(_place(checkout, path)))
 
 
 def is_torn(checkout: Checkout, change: Change) -> bool:
