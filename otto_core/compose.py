@@ -13,7 +13,8 @@ from merge.trees import entry
 from otto_core import events as ev
 from otto_core.config import FILE_NAME, Configuration, Settings, read_configuration
 from otto_core.copies import refuse_tracked
-from otto_core.errors import PlanRejected, UsageError
+from otto_core.errors import PlanRejected, RepositoryUnusable, UsageError
+from otto_core.git.promised import require_fetched
 from otto_core.git.repository import GitRepository
 from otto_core.model import SandboxMode, path_text
 from otto_core.snapshot import require_filters
@@ -46,12 +47,13 @@ def compose(
     Raises:
         UsageError: the plan file or the configuration cannot be read, or names a tracked file to copy.
         PlanRejected: the plan breaks rules; all of them are listed.
-        RepositoryUnusable: the base names no commit, or needs a filter that is missing.
+        RepositoryUnusable: the base names no commit, or needs a filter, or what a partial clone lacks.
 
     """
     source = _read_plan(plan_file)
     named = source.data.get("base")
     commit = repository.resolve(base or (named if isinstance(named, str) else "HEAD"))
+    require_fetched(repository, commit)
     settings = configuration_at(repository, commit, overrides or {}).configuration.settings
     require_filters(repository, commit)
     refuse_tracked(repository, commit, settings.worktrees.copy)
@@ -77,6 +79,7 @@ def configuration_at(
 
     Raises:
         UsageError: it cannot be read, or is not valid.
+        RepositoryUnusable: an object is missing.
 
     """
     content, file_of = _file_at(repository, commit)
@@ -117,9 +120,15 @@ def wall_now(repository: GitRepository, base: Oid) -> float | None:
 def _file_at(
     repository: GitRepository, commit: Oid
 ) -> tuple[bytes | None, Literal["commit", "checkout"] | None]:
-    found = entry(repository.repo, repository.tree_of(commit), FILE_NAME.encode())
-    if found is not None:
-        return repository.blob(found.oid), "commit"
+    try:
+        found = entry(repository.repo, repository.tree_of(commit), FILE_NAME.encode())
+        if found is not None:
+            return repository.blob(found.oid), "commit"
+    except KeyError as error:
+        raise RepositoryUnusable(
+            f"{FILE_NAME} of {str(commit)[:12]} cannot be read: the object {error} is missing",
+            hint="run `otto doctor`",
+        ) from error
     content = _beside(repository)
     return content, None if content is None else "checkout"
 

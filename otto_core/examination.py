@@ -23,6 +23,7 @@ from otto_core.errors import IllegalTransition, OttoError, RepositoryUnusable
 from otto_core.findings import Finding, Place
 from otto_core.git.private import MERGE_TREE_SINCE
 from otto_core.git.program import git_version
+from otto_core.git.promised import require_fetched
 from otto_core.git.repository import GitRepository, libgit2_version
 from otto_core.journal import STORE, Journal
 from otto_core.mending import settle_landing
@@ -131,7 +132,7 @@ def _python() -> Iterator[Finding]:
 
 
 def _repository(repository: GitRepository, mounts: Path) -> Iterator[Finding]:
-    repository.resolve("HEAD")
+    require_fetched(repository, repository.resolve("HEAD"))
     repository.require_writable()
     kind = require_local(repository.common_dir, mounts)
     yield Finding("ok", "repository", f"{repository.common_dir} ({kind or 'unknown file system'})")
