@@ -210,7 +210,7 @@ def test_a_foreign_directory_where_a_slot_would_be_is_refused_and_left_alone(
     place = worktree_root(GitRepository.discover(repo), tmp_path / "pool") / "slot-0"
     place.mkdir(parents=True)
     (place / "only-copy").write_text("mine")
-    with pytest.raises(RepositoryUnusable, match="was not made by Otto"):
+    with pytest.raises(RepositoryUnusable, match="nothing beside it says that Otto made it"):
         run_plan(repo, writes("one"))
     assert (place / "only-copy").read_text() == "mine"
 
