@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from otto_core.errors import RepositoryUnusable
-from otto_core.git.program import git, git_from
+from otto_core.git.program import git, git_from, unless_killed
 
 STORE_NAME: Final = "otto"
 """Otto's directory in the directory that linked worktrees share."""
@@ -56,16 +56,16 @@ class ProgramView:
         """Find the repository that `start` lies in.
 
         Raises:
-            RepositoryUnusable: there is none, or git does not want to read it.
+            RepositoryUnusable: there is none, or git does not want to read it; GitUnfinished: it was ended.
 
         """
         asked = ("--is-bare-repository", "--absolute-git-dir", "--symbolic-full-name", "HEAD")
-        done = git_from(start, "rev-parse", *asked)
+        done = unless_killed(git_from(start, "rev-parse", *asked), "the git that looked for the repository")
         bare, _, rest = done.out.removesuffix(b"\n").partition(b"\n")
         place, _, head = rest.rpartition(b"\n")  # the place may hold a line end, a ref cannot
         if not place:
             said = done.err.decode("utf-8", "replace").strip()
-            raise _unusable(start, said)
+            raise _unusable(start, said or f"git ended with {done.code} and said nothing")
         on_branch = done.code == 0 and bare == b"false" and head.startswith(b"refs/heads/")
         return cls(Path(os.fsdecode(place)), head=os.fsdecode(head) if on_branch else None)
 
@@ -91,6 +91,7 @@ class ProgramView:
     def _read_refs(self) -> None:
         wanted = sorted(self._expected - self._refs.keys())
         done = git("for-each-ref", f"--format={_REF_LINE}", *wanted, git_dir=self.git_dir)
+        unless_killed(done, "the git that read refs")
         rows = (os.fsdecode(line).split(" ") for line in done.out.splitlines())
         found = {row[0]: row[1] for row in rows}
         self._refs |= {name: found.get(name) for name in wanted}
@@ -108,6 +109,7 @@ class ProgramView:
             git_dir=self.git_dir,
             env={"GIT_NO_REPLACE_OBJECTS": "1"},
         )
+        unless_killed(done, "the git that read commits")
         *parts, _ = done.out.split(b"\0")
         parents, messages = parts[1::3], parts[2::3]
         if done.code != 0 or not parents or parents[-1].split(b" ")[0] != base.encode():

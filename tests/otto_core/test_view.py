@@ -8,13 +8,14 @@ import pytest
 from msgspec import structs
 
 from merge.trailers import Trailers, message
-from otto_core.errors import RepositoryUnusable
+from otto_core.errors import GitUnfinished, RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.git.view import ProgramView, RepositoryView
 from otto_core.presence import landed_in_git
 from otto_core.refnames import run_ref
 from otto_core.state import Run
 from tests.builders import RunBuilder, git, make_repo, task, write_commit
+from tests.otto_core.test_git import wrap_git
 
 Discover = Callable[[Path], RepositoryView]
 BOTH = pytest.mark.parametrize(
@@ -155,3 +156,36 @@ def test_r_s1_a_landing_whose_commit_is_lost_is_not_done(repo: Path, run: Run, d
     lost = git(repo, "rev-parse", f"{run.tip}^1")
     (repo / ".git/objects" / lost[:2] / lost[2:]).unlink()
     assert landed_in_git(discover(repo), run) == set()
+
+
+ENDING_GIT = """#!/bin/sh
+case " $* " in *" VERB "*) ENDS;; esac
+exec {git} "$@"
+"""
+
+
+@pytest.mark.parametrize(
+    ("ending", "words"),
+    [
+        ("kill -9 $$", "^the git that looked for the repository was ended by signal 9$"),
+        ("kill -11 $$", "^the repository cannot be read: git ended with -11 and said nothing$"),
+        ("exit 3", "^the repository cannot be read: git ended with 3 and said nothing$"),
+        ("echo words >&2; exit 3", "^the repository cannot be read: words$"),
+    ],
+)
+def test_a_git_that_finds_no_repository_is_told_with_how_it_ended(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str, words: str
+) -> None:
+    wrap_git(tmp_path, ENDING_GIT.replace("VERB", "rev-parse").replace("ENDS", ending), monkeypatch)
+    with pytest.raises(RepositoryUnusable, match=words):
+        ProgramView.discover(repo)
+
+
+@pytest.mark.parametrize(("verb", "what"), [("for-each-ref", "refs"), ("rev-list", "commits")])
+def test_what_a_git_that_was_killed_did_not_say_is_not_taken_for_absent(
+    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, what: str
+) -> None:
+    view, head = ProgramView.discover(repo), git(repo, "rev-parse", "HEAD")
+    wrap_git(tmp_path, ENDING_GIT.replace("VERB", verb).replace("ENDS", "kill -9 $$"), monkeypatch)
+    with pytest.raises(GitUnfinished, match=f"the git that read {what} was ended by signal 9"):
+        view.messages_since("0" * 40, head) if verb == "rev-list" else view.ref("refs/heads/main")
