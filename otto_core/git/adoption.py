@@ -10,6 +10,7 @@ from pygit2.enums import ObjectType, RepositoryOpenFlag
 
 from merge.objects import Oid, Repository
 from otto_core.git.needs import Need, needs
+from otto_core.git.program import git, must
 from otto_core.git.repository import GitRepository
 
 MAX_ADOPTED = 10_000
@@ -20,6 +21,8 @@ MAX_ADOPTED_BYTES = 100_000_000
 
 MAX_TAGS = 100
 """How many tags of tags are followed at most."""
+
+_EMPTY_TREE: Final = Oid(hex="4b825dc642cb6eb9a060e54bf8d69288fbee4904")
 
 _CHUNK: Final = 65_536
 
@@ -42,7 +45,7 @@ def adopt_commits(repository: GitRepository, own_git_dir: Path, objects: Path, h
     Whatever ends it on the way, no object is there that needs one which is not.
 
     Raises:
-        GitError: the user's repository takes no object.
+        GitError, RepositoryUnusable: the user's repository takes no object.
 
     """
     try:
@@ -64,8 +67,17 @@ def adopt_commits(repository: GitRepository, own_git_dir: Path, objects: Path, h
             found = foreign.odb.read(oid)
         except (pygit2.GitError, KeyError):
             return None
-        repository.repo.odb.write(*found)
+        if oid == _EMPTY_TREE:
+            _write_empty_tree(repository)
+        else:
+            repository.repo.odb.write(*found)
     return History(head, tuple(reversed(subjects)))
+
+
+def _write_empty_tree(repository: GitRepository) -> None:
+    """Have git write the empty tree: libgit2 (1.9.7) takes it to be everywhere, and writes it nowhere."""
+    command = ("hash-object", "-w", "-t", "tree", "--stdin")
+    must(git(*command, git_dir=repository.common_dir), "writing the empty tree")
 
 
 def _commit_at(foreign: Repository, objects: Path, oid: Oid) -> Oid:
@@ -107,7 +119,7 @@ def _lacking(known: Repository, foreign: Repository, objects: Path, head: Oid) -
         if searched:
             found[oid] = None
             continue
-        if oid not in seen and oid not in known:
+        if oid not in seen and (oid not in known or oid == _EMPTY_TREE):
             room -= foreign.odb.read_header(oid)[1]
             if len(seen) >= MAX_ADOPTED or room < 0:
                 raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")

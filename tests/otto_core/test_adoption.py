@@ -160,6 +160,7 @@ ODD: dict[str, Callable[[Path], str]] = {
     "a gitlink to what is nowhere": lambda a: ordinary(
         a, tree=git(a, "mktree", "--missing", stdin=b"160000 commit " + b"12" * 20 + b"\tsub\n")
     ),
+    "an empty tree": lambda a: ordinary(a, tree=holds(a, "tree", "")),
     "links and programs": lambda a: listed(
         a, ("100755", "a", BLOB), ("120000", "b", BLOB), ("40000", "b-", TREE), ("100644", "b.c", BLOB)
     ),
