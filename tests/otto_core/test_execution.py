@@ -117,8 +117,9 @@ def test_i14_a_command_over_its_time_limit_is_ended_even_if_it_ignores_term(
 @pytest.mark.usefixtures("limited")
 def test_a_gentle_end_comes_before_a_hard_one(command: Compose, tmp_path: Path) -> None:
     code = (
-        "import signal, sys, time\nsignal.signal(15, lambda *_: (print('bye'), sys.exit()))\n"
-        "print('up', flush=True)\ntime.sleep(60)"
+        "import os, signal, sys, time\n"  # os.write: a print may be interrupted by its like, and refuse it
+        "signal.signal(15, lambda *_: (os.write(1, b'bye\\n'), sys.exit()))\n"
+        "os.write(1, b'up\\n')\ntime.sleep(60)"
     )
     assert isinstance(run(command(*python(code), timeout_s=600, grace_s=60)), TimedOut)
     assert (tmp_path / "log").read_text() == "up\nbye\n"
@@ -127,9 +128,9 @@ def test_a_gentle_end_comes_before_a_hard_one(command: Compose, tmp_path: Path) 
 @pytest.mark.usefixtures("limited")
 def test_a_process_has_its_whole_grace_and_is_told_once(command: Compose, tmp_path: Path) -> None:
     code = (
-        "import signal, sys, time\n"
-        "def end(*_):\n    print('TERM', flush=True); time.sleep(0.7); print('bye', flush=True); sys.exit()\n"
-        "signal.signal(15, end)\nprint('up', flush=True)\ntime.sleep(60)"
+        "import os, signal, sys, time\n"
+        "def end(*_):\n    os.write(1, b'TERM\\n'); time.sleep(0.7); os.write(1, b'bye\\n'); sys.exit()\n"
+        "signal.signal(15, end)\nos.write(1, b'up\\n')\ntime.sleep(60)"
     )
     assert isinstance(run(command(*python(code), timeout_s=600, grace_s=60)), TimedOut)
     assert (tmp_path / "log").read_text() == "up\nTERM\nbye\n"
