@@ -9,14 +9,16 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from tempfile import TemporaryFile
+from typing import IO, Final
 
 from msgspec import Struct
 
 from otto_core.children import Child, ended, start
-from otto_core.interrupts import deferred, delivered
+from otto_core.interrupts import deferred, deliver
 
 LIMIT_S: Final = 300.0
 """How long a short program may take, in seconds, unless its caller knows better."""
@@ -25,7 +27,8 @@ hurry: Final = threading.Event()
 """Set while a person will not wait any more: what goes on for longer than a few seconds is killed."""
 
 _HURRY_S: Final = 5.0
-_LOOK_S: Final = 0.5
+_LOOK_S: Final = 0.1
+"""How long an interrupt may have to wait."""
 
 
 class Completed(Struct, frozen=True):
@@ -58,45 +61,71 @@ def capture(
         TimeoutError: it did not end in time and was killed.
 
     """
+    with _holding(stdin) as given:
 
-    def begin() -> Child:
-        pipe = subprocess.PIPE
-        return subprocess.Popen(
-            argv,
-            cwd=cwd,
-            env=dict(env),
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            start_new_session=True,
-            pass_fds=keep,
-        )
+        def begin() -> Child:
+            return subprocess.Popen(
+                argv,
+                cwd=cwd,
+                env=dict(env),
+                stdin=given,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                start_new_session=True,
+                pass_fds=keep,
+            )
 
-    with deferred(), start(begin) as child:
-        try:
-            with delivered():
-                out, err = _communicate(child, stdin, f"{argv[0]!r}", timeout_s)
-        finally:
-            if child.returncode is None:  # not waited for: its id, and so its group's, is no other's
-                os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as a filter that hangs
-            with delivered():
-                child.wait()
-            ended(child)
+        with deferred(), start(begin) as child:
+            try:
+                out, err = _read_all(child, f"{argv[0]!r}", timeout_s)
+            finally:
+                if child.returncode is None:  # not waited for: its id, and so its group's, is no other's
+                    os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as a filter that hangs
+                _wait(child)
+                ended(child)
     return Completed(child.returncode, out, err)
 
 
-def _communicate(child: Child, stdin: bytes, name: str, timeout_s: float) -> tuple[bytes, bytes]:
-    """Feed a program and collect what it prints until its end, or raise as `capture` does."""
-    given: bytes | None = stdin
+@contextmanager
+def _holding(content: bytes) -> Iterator[IO[bytes] | int]:
+    """Give a standard input that has the content: nobody has to feed it, and it needs no room on a disk."""
+    if not content:
+        yield subprocess.DEVNULL
+        return
+    in_memory = hasattr(os, "memfd_create")
+    with open(os.memfd_create("stdin"), "w+b") if in_memory else TemporaryFile() as file:  # noqa: PTH123
+        file.write(content)
+        file.seek(0)
+        yield file
+
+
+def _read_all(child: Child, name: str, timeout_s: float) -> tuple[bytes, bytes]:
+    """Collect what a program prints until its end, or raise as `capture` does.
+
+    Interrupts are delivered between two looks, never within one: an exception would strike the bookkeeping of
+    `subprocess` at any of its steps.
+    """
     deadline, hurried = time.monotonic() + timeout_s, None
     while True:
         try:
-            return child.communicate(given, timeout=max(0.0, min(_LOOK_S, deadline - time.monotonic())))
+            return child.communicate(timeout=max(0.0, min(_LOOK_S, deadline - time.monotonic())))
         except subprocess.TimeoutExpired as error:
-            given, now = None, time.monotonic()
+            deliver()
+            now = time.monotonic()
             if now >= deadline:
                 raise TimeoutError(f"{name} did not end within {timeout_s:g} s") from error
             if hurry.is_set():
                 hurried = hurried or now + _HURRY_S
                 if now >= hurried:
                     raise InterruptedError(errno.EINTR, f"{name} hung, and was killed") from error
+
+
+def _wait(child: Child) -> None:
+    """Wait for a child that has ended, or was killed; where even that takes long, an interrupt ends it."""
+    while True:
+        try:
+            child.wait(_LOOK_S)
+        except subprocess.TimeoutExpired:
+            deliver()
+        else:
+            return

@@ -102,8 +102,8 @@ class Checker:
     ) -> Verdict | Reason:
         """Run one check on the tree of a commit and journal its verdict.
 
-        Where a signal ended the check, it is run once more: that said nothing of the tree. A reason instead
-        where the worktree could not be set up.
+        Where a signal ended the check, it is run once more: that said nothing of the tree. Of the base, such
+        a verdict is not journalled at all. A reason instead where the worktree could not be set up.
 
         Raises:
             ChecksStopped: `stop` is set.
@@ -143,9 +143,10 @@ class Checker:
         if isinstance(ending, Unconfined):
             return _unconfined(ending, place)
         verdict = _verdict(session, check, tree, place, ending)
-        session.append(
-            ev.Checked(task=check.step.task, attempt=check.attempt, baseline=baseline, verdict=verdict)
-        )
+        if not (baseline and is_sent(verdict.exit_code)):
+            session.append(
+                ev.Checked(task=check.step.task, attempt=check.attempt, baseline=baseline, verdict=verdict)
+            )
         return verdict
 
     def close(self) -> None:

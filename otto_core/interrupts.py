@@ -36,39 +36,27 @@ def interrupt(number: int, frame: FrameType | None) -> None:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """Put off what `interrupt` raises to the end of the block, or to a `delivered` inside it.
+    """Put off what `interrupt` raises to the end of the block, or to a `deliver` inside it.
 
     Other threads than the main one are never interrupted: there it changes nothing.
     """
-    with _deferring_is(True):
-        yield
-
-
-@contextmanager
-def delivered() -> Iterator[None]:
-    """Within `deferred`: raise at once what came before, and what comes during the block."""
-    with _deferring_is(False):
-        yield
-
-
-@contextmanager
-def _deferring_is(now: bool) -> Iterator[None]:
-    global _deferring  # noqa: PLW0603 -- as above
+    global _deferring  # noqa: PLW0603 -- handlers belong to the process, and run in one thread only
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = _deferring
     try:
-        _deferring = now
-        _raise_pending()
+        _deferring = True
         yield
     finally:
         _deferring = before
-        _raise_pending()
+        if not _deferring:
+            deliver()
 
 
-def _raise_pending() -> None:
+def deliver() -> None:
+    """Raise what was put off, if anything was."""
     global _pending  # noqa: PLW0603 -- as above
-    if _pending and not _deferring:
+    if _pending and threading.current_thread() is threading.main_thread():
         _pending = False
         raise KeyboardInterrupt

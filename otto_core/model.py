@@ -24,9 +24,7 @@ def path_text(path: bytes) -> str:
 
 
 _SENT = frozenset(
-    code
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
-    for code in (-number, 128 + number)
+    code for number in (signal.SIGINT, signal.SIGKILL, signal.SIGTERM) for code in (-number, 128 + number)
 )
 
 
@@ -150,14 +148,12 @@ class Verdict(Record, frozen=True, kw_only=True):
     duration_s: float
     log: str
 
-    @property
-    def may_excuse(self) -> bool:
-        """Whether the check ended badly on this tree, and by itself: a signal says nothing of a tree."""
-        return self.result != "passed" and not is_sent(self.exit_code)
-
     def excuses(self, other: "Verdict") -> bool:
-        """Tell whether this one, of a tree without the work in question, keeps the other from counting."""
-        return self.may_excuse and self.result == other.result
+        """Tell whether this one, of a tree without the work in question, keeps the other from counting.
+
+        It does where both end alike. Not where a signal ended this one: that says nothing of its tree.
+        """
+        return self.result == other.result != "passed" and not is_sent(self.exit_code)
 
 
 class BothChanged(Record, frozen=True, kw_only=True):

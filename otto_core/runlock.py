@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from shlex import quote
 from typing import Final
 
 from msgspec.structs import replace
@@ -101,8 +102,13 @@ def _held(places: tuple[Path, ...], what: str, hint: str) -> Iterator[None]:
             file = held.enter_context(place.open("a+", encoding="utf-8"))
             while not take(file):
                 waited_s = time.monotonic() - began
-                if waited_s >= (_PATIENCE_S if _is_by_the_living(place) else _UNDRIVEN_S):
+                if waited_s >= _PATIENCE_S and _is_by_the_living(place):
                     raise Locked(f"{what} {_holder(place)}", hint=hint)
+                if waited_s >= _UNDRIVEN_S:
+                    raise Locked(
+                        f"{place} is held by a process that is not {_holder(place)}, which has ended",
+                        hint=f"see who holds it, such as with `fuser -v {quote(str(place))}`",
+                    )
                 time.sleep(_POLL_S)
             files.append(file)
         for file in files:

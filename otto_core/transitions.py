@@ -155,8 +155,6 @@ def _record_verdict(run: Run, event: ev.Checked) -> Run:
     if event.baseline:
         if verdict.result == "passed":
             return replace(run, required=run.required | {verdict.command})
-        if not verdict.may_excuse:
-            return run
         return replace(run, excused={**run.excused, verdict.command: verdict.result})
     if event.task is None:
         return run

@@ -236,7 +236,9 @@ def _judged(event: ev.Checked, run: Run) -> str:
         case "timeout":
             limit = format_duration(run.settings.verify_timeout_s)
             how = f"does not end on {tree}: `verify.timeout` of {limit} fired"
-    excused = "; so it does not count until it passes" if event.baseline and verdict.may_excuse else ""
+    excused = (
+        "; so it does not count until it passes" if event.baseline and verdict.result == "failed" else ""
+    )
     return f"check {how}: {verdict.command}{excused}"
 
 

@@ -21,6 +21,12 @@ def test_a_short_program_that_hangs_is_killed_and_said(tmp_path: Path) -> None:
         capture(["sleep", "60"], env={"PATH": os.environ["PATH"]}, cwd=tmp_path, timeout_s=0.2)
 
 
+def test_a_short_program_may_read_its_input_as_late_as_it_likes() -> None:
+    """More than a pipe holds, and first read after a few looks at it."""
+    told = capture(["sh", "-c", "sleep 0.5; wc -c"], env=os.environ, stdin=b"x" * 1_000_000)
+    assert int(told.out) == 1_000_000
+
+
 def test_i13_what_a_short_program_that_was_killed_has_started_is_ended(tmp_path: Path) -> None:
     """As a git whose filter hangs, and holds its standard error open."""
     script = f"sleep 600 & echo $! > {tmp_path}/pid; kill -9 $$"

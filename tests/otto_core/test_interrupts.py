@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from otto_core.interrupts import SIGNALS, deferred, delivered, heed, interrupt
+from otto_core.interrupts import SIGNALS, deferred, deliver, heed, interrupt
 
 
 @pytest.fixture(autouse=True)
@@ -41,37 +41,23 @@ def test_an_interrupt_that_is_deferred_raises_at_the_end_once() -> None:
     assert done == [(signal.SIGINT, signal.SIGTERM), ()]
 
 
-def test_what_was_deferred_is_delivered_where_a_block_lets_it() -> None:
+def test_what_was_deferred_is_delivered_where_it_is_asked_for() -> None:
     reached = []
 
     def work() -> None:
         with deferred():
+            deliver()
             signal.raise_signal(signal.SIGINT)
             reached.append("deferred")
-            with delivered():
-                reached.append("never")
-
-    with pytest.raises(KeyboardInterrupt):
-        work()
-    assert reached == ["deferred"]
-
-
-def test_an_interrupt_while_it_is_delivered_raises_there_and_is_deferred_after() -> None:
-    reached = []
-
-    def work() -> None:
-        with deferred():
             try:
-                with delivered():
-                    signal.raise_signal(signal.SIGINT)
-                    reached.append("never")
+                deliver()
             finally:
                 signal.raise_signal(signal.SIGINT)
                 reached.append("cleaned up")
 
     with pytest.raises(KeyboardInterrupt):
         work()
-    assert reached == ["cleaned up"]
+    assert reached == ["deferred", "cleaned up"]
 
 
 def test_another_thread_defers_nothing_in_the_main_one() -> None:

@@ -82,6 +82,16 @@ def test_a_driver_that_begins_waits_for_a_child_of_a_dead_one_that_has_yet_to_ex
             assert dead.stdin.closed
 
 
+def test_a_lock_that_somebody_else_keeps_for_long_is_not_said_to_be_a_dead_drivers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runlock, "_UNDRIVEN_S", 0.0)
+    with subprocess.Popen([sys.executable, "-c", LEAVE, str(tmp_path)], stdin=subprocess.PIPE) as dead:
+        dead.wait()
+        with pytest.raises(Locked, match=r"held by a process that is not .*, which has ended"):
+            hold(tmp_path, "r-1").__enter__()
+
+
 def test_the_kernel_frees_the_lock_of_a_killed_driver(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
