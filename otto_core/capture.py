@@ -10,7 +10,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Final
@@ -80,7 +80,8 @@ def capture(
                 out, err = _read_all(child, f"{argv[0]!r}", timeout_s)
             finally:
                 if child.returncode is None:  # not waited for: its id, and so its group's, is no other's
-                    os.killpg(child.pid, signal.SIGKILL)  # with what it started, such as a filter that hangs
+                    with suppress(ProcessLookupError):  # waited for after all, if another handler has raised
+                        os.killpg(child.pid, signal.SIGKILL)  # with what it started: a filter that hangs
                 _wait(child)
                 ended(child)
     return Completed(child.returncode, out, err)
