@@ -9,8 +9,8 @@ nothing planted there is read.
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
@@ -42,11 +42,6 @@ def reset(slot: Slot, repository: GitRepository, commit: Oid) -> None:
     """
     tree = repository.tree_of(commit)
     _claim(slot)
-    with _still_ours(slot):
-        _bring_to(slot, repository, commit, tree)
-
-
-def _bring_to(slot: Slot, repository: GitRepository, commit: Oid, tree: Oid) -> None:
     known, slot.filling = slot.filling, None
     entries = _entries_of(repository, tree, known)
     target = Filling(tree, entries, {}, {}, {}, conversion_of(repository, tree))
@@ -136,54 +131,21 @@ def require_intact(slot: Slot) -> None:
         raise NotADirectoryError(f"{slot.path} was replaced by another directory")
 
 
-def _is_as_filled(slot: Slot) -> bool:
-    try:
-        require_intact(slot)
-    except OSError:
-        return False
-    return True
-
-
 def _claim(slot: Slot) -> None:
-    """Make the slot's places real directories; refuse one that somebody else made.
-
-    One that this driver filled before is its own whatever became of Otto's place beside it.
-    """
-    if os.path.lexists(slot.path) and not os.path.lexists(slot.own) and not _is_as_filled(slot):
+    """Make the slot's places real directories; refuse one that somebody else made."""
+    if os.path.lexists(slot.path) and not os.path.lexists(slot.own):
         raise RepositoryUnusable(
             f"{slot.path} exists, and nothing beside it says that Otto made it",
             hint="was the pool removed while Otto ran? move it away, or set another `worktrees.root`",
         )
     places.ensure_directory(slot.own)
     places.ensure_directory(slot.path)
-    slot.identity = places.identity(slot.path)
     _open_up(slot)
     try:
         places.remove(slot.path / ".git")
     except (OSError, RecursionError):
-        _clear(slot)
-
-
-def _clear(slot: Slot) -> None:
-    """Begin with an empty directory; what was there goes out of the way."""
-    set_aside(slot, slot.own / "unclean")
-    places.ensure_directory(slot.path)
-    slot.identity = places.identity(slot.path)
-
-
-@contextmanager
-def _still_ours(slot: Slot) -> Iterator[None]:
-    """Where a slot cannot be filled as somebody removes the pool meanwhile, what is left stays known as ours.
-
-    It is the directory that was to be filled, by its identity, so nobody's work is in it.
-    """
-    try:
-        yield
-    except (OSError, RepositoryUnusable):
-        with suppress(OSError):
-            if not os.path.lexists(slot.own) and _is_as_filled(slot):
-                places.ensure_directory(slot.own)
-        raise
+        set_aside(slot, slot.own / "unclean")
+        places.ensure_directory(slot.path)
 
 
 def _open_up(slot: Slot) -> None:
@@ -247,7 +209,8 @@ def _fill(slot: Slot, repository: GitRepository, target: Filling, known: Filling
     places.remove(slot.conversion)
     found = _check_out(slot, target)
     if found is None:
-        _clear(slot)
+        set_aside(slot, slot.own / "unclean")
+        places.ensure_directory(slot.path)
         renew(slot, repository, attributes)  # a git that was killed leaves its lock file
         must(_read_tree(slot, target.tree), f"checking out {target.tree}")
         found = scan(os.fsencode(slot.path))
@@ -315,7 +278,6 @@ def _noted(
 def _build_git_dir(slot: Slot, repository: GitRepository, commit: Oid, filling: Filling) -> None:
     """Give the attempt a git directory of its own; `_claim` has removed the last one."""
     own, author = slot.path / ".git", repository.author()
-    own.mkdir()  # without those above it: a worktree that somebody removes is not to come back in part
     user = f"[user]\n\tname = {_quoted(author.name)}\n\temail = {_quoted(author.email)}\n"
     prepare_private(own, repository, user.encode("utf-8", "surrogateescape"))
     places.create(own / "refs/heads/otto", f"{commit}\n".encode())

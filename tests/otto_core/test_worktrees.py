@@ -10,7 +10,6 @@ from shutil import which
 import pytest
 
 from merge.patterns import PathSet
-from otto_core.errors import RepositoryUnusable
 from otto_core.git.repository import GitRepository
 from otto_core.slots import Slot, borrow
 from otto_core.snapshot import capture
@@ -329,26 +328,3 @@ def test_a_shallow_clone_gives_working_slots(tmp_path: Path, user: Path) -> None
     reset(slot, repository, repository.resolve("HEAD"))
     assert listing(slot.path) == FILES
     assert git(slot.path, "log", "--format=%s") == "second"
-
-
-def test_a_slot_that_is_half_there_as_somebody_removed_the_pool_while_it_was_filled_is_filled_again(
-    tmp_path: Path, user: Path
-) -> None:
-    """The filter stands for a person: while git writes the files, it removes Otto's own part of the pool.
-
-    It does so twice, since Otto tries again by itself.
-    """
-    pool, counted = tmp_path / "pool", tmp_path / "counted"
-    removes = f"echo >> {counted}; test $(wc -l < {counted}) -gt 2 || rm -rf {pool}/.otto"
-    (user / "filter").write_text(f"{removes}; cat\n")
-    (user / ".gitattributes").write_text("run.sh filter=person\n")
-    git(user, "config", "filter.person.smudge", f"sh {user}/filter")
-    git(user, "add", ".gitattributes")
-    git(user, "commit", "-qm", "Filtered")
-    repository, slot = GitRepository.discover(user), Slot.below(pool, "slot-0")
-    with pytest.raises((OSError, RepositoryUnusable)):
-        reset(slot, repository, repository.resolve("HEAD"))
-    assert (slot.path.exists(), slot.own.exists()) == (True, True)
-    again = Slot.below(pool, "slot-0")
-    reset(again, repository, repository.resolve("HEAD"))
-    assert listing(again.path) == FILES | {".gitattributes"}
