@@ -9,6 +9,7 @@ from pathlib import Path
 from merge.objects import SYMLINK, Oid
 from otto_core.git.adoption import History, adopt_commits
 from otto_core.git.program import git, unless_killed
+from otto_core.git.promised import promisors
 from otto_core.git.repository import GitRepository
 from otto_core.linked import entry_of
 from otto_core.refs import pin
@@ -77,7 +78,11 @@ def _linked_history(repository: GitRepository, slot: Slot, base: Oid) -> History
         head = None
     if head is None or head == base:
         return History(None, ())
-    within = git("rev-list", "--objects", "--quiet", str(head), f"^{base}", git_dir=repository.common_dir)
+    # Nothing is fetched now. In another repository nothing may be missing; so asked, git would not tell.
+    missing = ("--missing=allow-promisor",) if promisors(repository) else ()
+    within = git(
+        *("rev-list", "--objects", "--quiet", *missing, str(head), f"^{base}"), git_dir=repository.common_dir
+    )
     if unless_killed(within, "the git that looked at an attempt's commits").code != 0:
         return None
     since = ("log", "--first-parent", "--reverse", f"--max-count={_MAX_SUBJECTS}", "--format=%s")

@@ -63,14 +63,14 @@ def adopt_commits(repository: GitRepository, own_git_dir: Path, objects: Path, h
     except (pygit2.GitError, KeyError, ValueError, OSError, zlib.error):
         return None
     for oid in lacking:
+        if oid == _EMPTY_TREE:
+            _write_empty_tree(repository)
+            continue
         try:
             found = foreign.odb.read(oid)
         except (pygit2.GitError, KeyError):
             return None
-        if oid == _EMPTY_TREE:
-            _write_empty_tree(repository)
-        else:
-            repository.repo.odb.write(*found)
+        repository.repo.odb.write(*found)
     return History(head, tuple(reversed(subjects)))
 
 
@@ -119,7 +119,10 @@ def _lacking(known: Repository, foreign: Repository, objects: Path, head: Oid) -
         if searched:
             found[oid] = None
             continue
-        if oid not in seen and (oid not in known or oid == _EMPTY_TREE):
+        if oid == _EMPTY_TREE:  # git knows it, written or not; what needs it has it copied first
+            seen[oid] = ObjectType.TREE
+            found[oid] = None
+        elif oid not in seen and oid not in known:
             room -= foreign.odb.read_header(oid)[1]
             if len(seen) >= MAX_ADOPTED or room < 0:
                 raise ValueError(f"more than {MAX_ADOPTED} objects or {MAX_ADOPTED_BYTES} bytes")

@@ -26,7 +26,7 @@ def require_fetched(repository: GitRepository, commit: Oid) -> None:
         RepositoryUnusable: one is not; the first is named.
 
     """
-    remotes = _promisors(repository)
+    remotes = promisors(repository)
     if not remotes:
         return
     try:
@@ -45,7 +45,7 @@ def require_fetched(repository: GitRepository, commit: Oid) -> None:
         )
 
 
-def _promisors(repository: GitRepository) -> list[str]:
+def promisors(repository: GitRepository) -> list[str]:
     """Name the remotes that promise to have what is missing."""
     named = ((_PROMISOR.fullmatch(entry.name), entry.value) for entry in repository.repo.config)
     return sorted({match[1] for match, value in named if match is not None and value not in _FALSE})

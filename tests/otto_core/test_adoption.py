@@ -161,6 +161,9 @@ ODD: dict[str, Callable[[Path], str]] = {
         a, tree=git(a, "mktree", "--missing", stdin=b"160000 commit " + b"12" * 20 + b"\tsub\n")
     ),
     "an empty tree": lambda a: ordinary(a, tree=holds(a, "tree", "")),
+    "an empty tree that was never written": lambda a: ordinary(
+        a, tree=git(a, "hash-object", "-t", "tree", "--stdin")
+    ),
     "links and programs": lambda a: listed(
         a, ("100755", "a", BLOB), ("120000", "b", BLOB), ("40000", "b-", TREE), ("100644", "b.c", BLOB)
     ),

@@ -9,8 +9,9 @@ from otto_core.examination import examine
 from otto_core.git.promised import require_fetched
 from otto_core.git.repository import GitRepository
 from otto_core.model import Outcome
+from otto_core.refnames import task_ref
 from tests.builders import git, make_repo
-from tests.otto_core.runs import run_plan, writes
+from tests.otto_core.runs import feature, run_plan, writes
 
 HINT = "git fetch --refetch --no-filter origin"
 
@@ -82,3 +83,23 @@ def test_only_where_a_promisor_is_configured_is_a_base_looked_at(
             require_fetched(repository, head)
     else:
         require_fetched(repository, head)
+
+
+def test_i7_what_a_linked_attempt_committed_in_a_partial_clone_is_kept_while_the_remote_is_gone(
+    served: Path, tmp_path: Path
+) -> None:
+    """Its history needs old files of a branch that it merged, which nobody has fetched; nor does Otto."""
+    (served / "otto.yaml").write_text("worktrees: {isolation: linked}\n")
+    git(served, "commit", "-qam", "Linked")
+    git(served, "checkout", "-qb", "side")
+    for content in ("old", "new"):
+        (served / "mine.txt").write_text(content)
+        git(served, "add", "-A")
+        git(served, "commit", "-qm", content)
+    git(served, "checkout", "-q", "-")
+    repo = cloned(served, tmp_path, "--filter=blob:none")
+    commits = "git merge -q --no-ff -m Merge origin/side; echo x > mine.txt; git commit -qam Mine"
+    run = run_plan(repo, feature("mine", f"{commits}; mv {served} {served}.gone"))
+    assert run.outcome is Outcome.LANDED
+    kept = task_ref(run.id, "mine", "evidence-1")
+    assert git(repo, "log", "-1", "--format=%s", kept) == "Mine"
