@@ -110,10 +110,19 @@ def _is_there(name: str, directory: int) -> bool:
 
 
 def ensure_directory(path: Path) -> None:
-    """Make a name stand for a real directory; what is none gives way to an empty one."""
-    if not _is_directory(path):
-        remove(path)
-        path.mkdir(mode=0o700, parents=True)
+    """Make a name stand for a real directory; what is none gives way to an empty one.
+
+    Another thread, or Otto, may do the same: its directory, and what is in it by then, stays.
+    """
+    while not _is_directory(path):
+        with suppress(FileExistsError):
+            path.mkdir(mode=0o700, parents=True)
+            return
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            if not _is_directory(path):
+                raise
 
 
 def fresh_directory(path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from otto_core import places
 from otto_core.disk import taken_bytes
 from otto_core.examination import examine
 from otto_core.git.repository import GitRepository
@@ -84,6 +85,31 @@ def test_a_link_is_removed_and_what_it_leads_to_stays(tmp_path: Path) -> None:
     remove(tmp_path / "link")
     remove(tmp_path / "nothing")
     assert list(tmp_path.rglob("*")) == [tmp_path / "real", tmp_path / "real/file"]
+
+
+@pytest.mark.parametrize("before", ["nothing", "a file", "a link"])
+def test_i7_a_directory_that_another_makes_meanwhile_stays_with_what_is_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """Two attempts that end at once set their worktrees aside below one directory, which either makes."""
+    place, look = tmp_path / "kept", places._is_directory
+    looked: list[Path] = []
+    if before == "a file":
+        place.touch()
+    elif before == "a link":
+        place.symlink_to(tmp_path)
+
+    def look_and_be_overtaken(path: Path) -> bool:
+        found = look(path)
+        if not looked:
+            place.unlink(missing_ok=True)
+            (place / "one.1").mkdir(parents=True)
+        looked.append(path)
+        return found
+
+    monkeypatch.setattr(places, "_is_directory", look_and_be_overtaken)
+    places.ensure_directory(place)
+    assert (place / "one.1").is_dir()
 
 
 def test_the_files_of_a_tree_are_listed_however_deep_it_is(tmp_path: Path) -> None:
