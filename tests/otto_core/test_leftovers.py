@@ -171,13 +171,16 @@ def test_i13_a_process_in_the_midst_of_execve_is_looked_at_again(
     until_marked(child.pid, marker)
     looks: list[int] = []
 
+    def is_held(pid: int) -> bool:
+        return pid == child.pid and looks.count(pid) < 30
+
     def entries_of(pid: int) -> list[bytes]:
         looks.append(pid)
-        return [] if pid == child.pid and looks.count(pid) < 30 else kernel_entries(pid)
+        return [] if is_held(pid) else kernel_entries(pid)
 
     kernel_entries, kernel_starting = kernel.entries_of, kernel.is_starting
     monkeypatch.setattr(kernel, "entries_of", entries_of)
-    monkeypatch.setattr(kernel, "is_starting", lambda pid: pid == child.pid or kernel_starting(pid))
+    monkeypatch.setattr(kernel, "is_starting", lambda pid: is_held(pid) or kernel_starting(pid))
     assert end_marked({marker}) == ()
     assert not kernel.is_running(child.pid)
 
