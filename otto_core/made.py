@@ -108,7 +108,7 @@ def _park(slot: Slot, roots: Iterable[bytes]) -> bool:
 
 def forget(slot: Slot) -> None:
     """Drop the note of what setup made, and what is set apart; the rest goes with the next reset."""
-    with suppress(OSError, RecursionError):
+    with suppress(OSError):
         remove(slot.made)
 
 

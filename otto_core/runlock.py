@@ -126,7 +126,10 @@ def _is_by_the_living(place: Path) -> bool:
 
 
 def _has_ended(pid: int) -> bool:
-    """Tell whether there is no such process any more, or a zombie; False where the system has no proc(5)."""
+    """Tell whether there is no such process any more, or a zombie; False where the system has no proc(5).
+
+    `kernel` tells more, and needs psutil, which is not to be loaded for `otto status`.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("ascii", "replace")
     except (FileNotFoundError, ProcessLookupError):

@@ -143,7 +143,7 @@ def _claim(slot: Slot) -> None:
     _open_up(slot)
     try:
         places.remove(slot.path / ".git")
-    except (OSError, RecursionError):
+    except OSError:
         set_aside(slot, slot.own / "unclean")
         places.ensure_directory(slot.path)
 
@@ -156,7 +156,7 @@ def _open_up(slot: Slot) -> None:
 
 def _discard(place: Path) -> None:
     """Remove what was in the way; what resists stays where no one trips over it."""
-    with suppress(OSError, RecursionError):
+    with suppress(OSError):
         places.remove(place)
 
 
