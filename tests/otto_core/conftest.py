@@ -1,11 +1,13 @@
 """What many tests begin with: a repository, an Otto at work in it, the checkout of a landing."""
 
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from otto_core import interrupts
 from tests.builders import make_repo
 from tests.otto_core import deliveries
 from tests.otto_core.deliveries import Looks, looks, make_template
@@ -25,6 +27,16 @@ def otto(repo: Path, tmp_path: Path) -> Iterator[Otto]:
     """Give an `otto build` of the repository to come, in a process of its own."""
     with Otto.at(repo, tmp_path / "signals") as made:
         yield made
+
+
+@pytest.fixture
+def heeded() -> Iterator[None]:
+    """Have signals raise as in `otto` itself."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in interrupts.SIGNALS}
+    interrupts.heed()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(params=["swept", pytest.param("namespace", marks=NAMESPACE)])

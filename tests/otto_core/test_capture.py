@@ -3,14 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 
-from otto_core import interrupts, kernel
+from otto_core import kernel
 from otto_core.capture import capture
 from otto_core.children import Child, start
 from tests.waiting import until
@@ -35,14 +34,16 @@ def test_i13_what_a_short_program_that_was_killed_has_started_is_ended(tmp_path:
     until(lambda: not kernel.is_running(int((tmp_path / "pid").read_text())))
 
 
+@pytest.mark.usefixtures("heeded")
 def test_i13_a_short_program_that_an_interrupt_leaves_unfinished_is_killed(tmp_path: Path) -> None:
     """Its parent takes the signal, as when a terminal sends it."""
     interrupting = f"echo $$ > {tmp_path}/pid; kill -INT $PPID; exec sleep 60"
-    with heeded(), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         capture(["sh", "-c", interrupting], env={"PATH": os.environ["PATH"]})
     assert not psutil.pid_exists(int((tmp_path / "pid").read_text()))
 
 
+@pytest.mark.usefixtures("heeded")
 def test_i13_a_short_program_is_killed_where_an_interrupt_comes_before_its_start_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -56,22 +57,9 @@ def test_i13_a_short_program_is_killed_where_an_interrupt_comes_before_its_start
         return child
 
     monkeypatch.setattr("otto_core.capture.start", start_and_interrupt)
-    with heeded(), pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt):
         capture(["sleep", "60"], env={"PATH": os.environ["PATH"]}, cwd=tmp_path)
     assert started[0].returncode == -signal.SIGKILL
-
-
-@contextmanager
-def heeded() -> Iterator[None]:
-    """Have signals raise as in `otto` itself, for a while."""
-    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    interrupts.heed()
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def test_what_a_terminal_sends_reaches_no_short_program() -> None:

@@ -2,22 +2,12 @@
 
 import signal
 import threading
-from collections.abc import Iterator
 
 import pytest
 
 from otto_core.interrupts import SIGNALS, deferred, deliver, heed, interrupt
 
-
-@pytest.fixture(autouse=True)
-def _as_they_were() -> Iterator[None]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_DFL)
-    heed()
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("heeded")
 
 
 @pytest.mark.parametrize("number", SIGNALS)

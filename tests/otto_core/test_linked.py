@@ -72,17 +72,24 @@ def test_what_a_task_does_to_its_entry_harms_nothing_of_ottos(repo: Path) -> Non
     assert not (repo / ".git/worktrees").exists()
 
 
-def test_r_s3_what_an_attempt_committed_is_kept_though_the_machine_refused_to_capture_it(
-    repo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+def full(*_: object) -> None:
+    """Stand for what a full disk refuses."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+
+def commit_and_be_refused(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Build a task that commits; the disk is full when that is to be kept, so the run is paused."""
     commits = "echo 1 > mine.txt; git add -A; git commit -qm Mine; echo 2 > mine.txt"
     with monkeypatch.context() as patch:
         patch.setattr(attempts, "keep", full)
         with pytest.raises(RepositoryUnusable, match="No space left"):
             run_plan(repo, feature("mine", commits))
+
+
+def test_r_s3_what_an_attempt_committed_is_kept_though_the_machine_refused_to_capture_it(
+    repo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit_and_be_refused(repo, monkeypatch)
     run = resume(GitRepository.discover(repo), newest(repo).id, Limits())
     assert run.outcome is Outcome.LANDED
     assert git(repo, "log", "-1", "--format=%s", task_ref(run.id, "mine", "evidence-1")) == "Mine"
@@ -92,15 +99,8 @@ def test_r_s3_what_an_attempt_committed_is_kept_though_the_machine_refused_to_ca
 def test_r_s3_what_an_attempt_committed_waits_for_room_though_the_disk_is_still_full_at_the_resume(
     repo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     repository = GitRepository.discover(repo)
-    commits = "echo 1 > mine.txt; git add -A; git commit -qm Mine; echo 2 > mine.txt"
-    with monkeypatch.context() as patch:
-        patch.setattr(attempts, "keep", full)
-        with pytest.raises(RepositoryUnusable, match="No space left"):
-            run_plan(repo, feature("mine", commits))
+    commit_and_be_refused(repo, monkeypatch)
     run = newest(repo)
     with monkeypatch.context() as patch:
         patch.setattr(evidence, "pin", full)
